@@ -1,0 +1,11 @@
+//! The routing, membership and packet logic of HaloD, without I/O.
+//!
+//! Nothing in this crate reads a clock, opens a socket, starts a thread or awaits: time and bytes come in as
+//! arguments, decisions go out as values. The daemon drives it with the kernel's packets; a simulator can drive it
+//! with its own.
+
+pub mod ids;
+pub mod protocol;
+pub mod route_table;
+pub mod time;
+pub mod user;

@@ -1,0 +1,34 @@
+//! The wire protocols of Orbited, for both ends, without I/O.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How a browser holds its connection open and how events are framed on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Transport {
+    /// Orbited 0.2: script elements in an endless page. Moves by a reconnect event, every other transport by a close.
+    Iframe,
+    /// Orbited 0.2: chunks between `|O|` delimiters.
+    XhrStream,
+    /// Orbited 0.2: the event-stream format of 2006.
+    ServerSentEvents,
+    /// Orbited 0.2: bodies and nothing else.
+    Raw,
+    /// Orbited 0.1: long polling, a connection an event.
+    Xhr,
+    /// Today's standard event stream, with `id:`, `retry:` and `Last-Event-ID`.
+    Sse,
+}
+
+impl Transport {
+    /// All of them, in a fixed order.
+    pub const ALL: [Transport; 6] = [
+        Transport::Iframe,
+        Transport::XhrStream,
+        Transport::ServerSentEvents,
+        Transport::Raw,
+        Transport::Xhr,
+        Transport::Sse,
+    ];
+}
