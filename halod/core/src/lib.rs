@@ -7,5 +7,6 @@
 pub mod ids;
 pub mod protocol;
 pub mod route_table;
+pub mod service;
 pub mod time;
 pub mod user;
