@@ -4,9 +4,14 @@
 //! arguments, decisions go out as values. The daemon drives it with the kernel's packets; a simulator can drive it
 //! with its own.
 
+pub mod cluster;
+pub mod flow;
 pub mod ids;
 pub mod protocol;
+pub mod rewrite;
 pub mod route_table;
+pub mod routing;
 pub mod service;
 pub mod time;
 pub mod user;
+pub mod wire;

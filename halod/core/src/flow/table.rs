@@ -140,12 +140,12 @@ impl FlowTable {
     }
 
     /// The flow that a client's packet belongs to.
-    pub fn from_client(&self, client: SocketAddr, service: SocketAddr) -> Option<&Flow> {
+    pub fn sent_by_client(&self, client: SocketAddr, service: SocketAddr) -> Option<&Flow> {
         self.by_client.get(&(client, service)).map(|&place| &self.flows[place])
     }
 
     /// The flow of a packet between `peer`, a client as the node sees it or as it is in transit, and `node`.
-    pub fn from_node(&self, peer: SocketAddr, node: SocketAddr) -> Option<&Flow> {
+    pub fn seen_by_node(&self, peer: SocketAddr, node: SocketAddr) -> Option<&Flow> {
         self.by_node.get(&(peer, node)).map(|&place| &self.flows[place])
     }
 

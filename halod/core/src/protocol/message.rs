@@ -224,6 +224,8 @@ pub enum ErrorCode {
     HelloExpected,
     /// The name is held by another process that is alive. Fatal.
     NameTaken,
+    /// One of the addresses is another node's or HaloD's own, or is given twice. Fatal.
+    AddressTaken,
     /// No more nodes or connections are accepted. Fatal.
     Full,
     /// A message of a kind that this version does not know. The connection stays.

@@ -1,0 +1,222 @@
+//! `halod run`: puts the core between the control port, the kernel's queue and the kernel's rules.
+//!
+//! One loop owns the cluster and carries out what it asks for. Packets are another thread's; the two meet in the
+//! plane, behind a lock.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use halod_core::cluster::{Cluster, ClusterConfig, ConnId, Note, Output};
+use halod_core::flow::SourcePorts;
+use halod_core::ids::Side;
+use halod_core::protocol::{Token, encode};
+use halod_core::rewrite::{Rewrite, RewriteConfig};
+use halod_core::routing::Routing;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::control::{Connection, ControlPort, Event, Sent};
+use crate::nft::{Rules, RulesSpec};
+use crate::plane::{self, SharedPlane};
+
+/// Events of the control port that may wait for the loop; peers are not read while it is full.
+const EVENTS_MAX: usize = 1024;
+
+/// Ports for flows that cannot keep their own. Those below are well known; a masqueraded flow must stay clear of the
+/// router's own connections, whose ports begin at 32768 unless configured otherwise.
+const SOURCE_PORTS: std::ops::RangeInclusive<u16> = 1024..=32_767;
+
+/// Runs the daemon until SIGTERM or SIGINT.
+///
+/// # Errors
+///
+/// Something that the daemon needs cannot be had: a port, the queue, the rules. The message says which.
+pub fn run(config: &Config) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    tokio::task::LocalSet::new().block_on(&runtime, serve(config))
+}
+
+async fn serve(config: &Config) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let (events, mut inbox) = mpsc::channel(EVENTS_MAX);
+    let mut daemon = Daemon::start(config, events).await?;
+    tracing::info!(routes = config.ports.routes(), control = ?config.control, "ready");
+
+    let mut housekeeping = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        daemon.carry_out();
+        tokio::select! {
+            biased;
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            error = &mut daemon.packets_ended => {
+                let error = error.context("the packet thread panicked")?;
+                return Err(error).context("the packet queue failed");
+            }
+            () = tokio::time::sleep_until(daemon.clock.timer(daemon.cluster.deadline())) => daemon.timeout(),
+            Some(event) = inbox.recv() => daemon.handle(event),
+            _ = housekeeping.tick() => daemon.keep_house(),
+        }
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+struct Daemon {
+    clock: Clock,
+    masquerade: bool,
+    cluster: Cluster,
+    plane: SharedPlane,
+    rules: Rules,
+    control: ControlPort,
+    connections: BTreeMap<ConnId, Connection>,
+    connections_opened: u64,
+    events: mpsc::Sender<Event>,
+    packets_ended: tokio::sync::oneshot::Receiver<std::io::Error>,
+}
+
+impl Daemon {
+    async fn start(config: &Config, events: mpsc::Sender<Event>) -> anyhow::Result<Self> {
+        let clock = Clock::start();
+        let plane = SharedPlane::new(Rewrite::new(RewriteConfig {
+            ports: config.ports,
+            addresses: config.addresses.clone(),
+            source_ports: SourcePorts::new(&SOURCE_PORTS).expect("a constant range with ports in it"),
+            seed: rand::random(),
+        }));
+        let control = ControlPort::open(&config.control, &events).await?;
+        // The queue is bound before a rule can send packets to it, so that none is lost.
+        let packets_ended = plane::start(config.queue, plane.clone(), clock)
+            .with_context(|| format!("NFQUEUE {} cannot be used (try `halod check`)", config.queue))?;
+        let rules = Rules::install(&RulesSpec {
+            queue: config.queue,
+            addresses: config.addresses.clone(),
+            browser_ports: config.ports.range(Side::Browser),
+            app_ports: config.ports.range(Side::App),
+            masquerade: config.masquerade,
+        })
+        .context("the packet rules cannot be installed (try `halod check`)")?;
+        let cluster = Cluster::new(
+            clock.now(),
+            ClusterConfig {
+                routes: config.ports.routes(),
+                reserve: config.reserve,
+                heartbeat: config.heartbeat,
+                misses: config.misses,
+                drain: config.drain,
+                service_addresses: config.addresses.clone(),
+            },
+        );
+        Ok(Self {
+            clock,
+            masquerade: config.masquerade,
+            cluster,
+            plane,
+            rules,
+            control,
+            connections: BTreeMap::new(),
+            connections_opened: 0,
+            events,
+            packets_ended,
+        })
+    }
+
+    fn handle(&mut self, event: Event) {
+        let now = self.clock.now();
+        match event {
+            Event::Accepted(stream, peer) => {
+                self.connections_opened += 1;
+                let conn = ConnId(self.connections_opened);
+                self.connections.insert(conn, Connection::serve(conn, stream, self.events.clone()));
+                self.cluster.open(now, conn, peer.ip(), Token(rand::random()));
+            }
+            Event::Message(conn, message) => self.cluster.receive(now, conn, message),
+            Event::Ended(conn) => {
+                self.connections.remove(&conn);
+                self.cluster.disconnect(now, conn);
+            }
+            Event::Datagram(from, message) => self.cluster.receive_datagram(now, from, &message),
+        }
+    }
+
+    fn timeout(&mut self) {
+        let plane = self.plane.lock();
+        self.cluster.timeout(self.clock.now(), &*plane);
+    }
+
+    fn keep_house(&mut self) {
+        let mut plane = self.plane.lock();
+        plane.expire(self.clock.now());
+        tracing::debug!(flows = plane.flow_count(), counters = ?plane.counters(), "flow table");
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(output) = self.cluster.poll() {
+            match output {
+                Output::Send(conn, message) => {
+                    let sent = self.connections.get(&conn).map(|connection| connection.send(encode(&message)));
+                    if sent == Some(Sent::GivenUp) {
+                        tracing::warn!(conn = conn.0, "a node does not read what it is sent; its connection is closed");
+                        self.connections.remove(&conn);
+                        self.cluster.disconnect(self.clock.now(), conn);
+                    }
+                }
+                Output::Close(conn) => {
+                    self.connections.remove(&conn);
+                }
+                Output::Beat(to, message) => self.control.send_datagram(to, &encode(&message)),
+                Output::Publish(routing) => self.publish(routing),
+                Output::Note(note) => log(&note),
+            }
+        }
+    }
+
+    /// The kernel learns a node's addresses before the first packet can go there.
+    fn publish(&mut self, routing: Arc<Routing>) {
+        let addresses: BTreeSet<SocketAddr> =
+            routing.members.values().flat_map(|member| member.service_addresses()).collect();
+        if let Err(error) = self.rules.set_nodes(&addresses) {
+            tracing::error!(%error, "the kernel did not take the nodes' addresses; replies may not be translated");
+        }
+        let masquerades = if self.masquerade { masquerades(&addresses) } else { BTreeMap::new() };
+        self.plane.lock().publish(routing, masquerades);
+    }
+}
+
+/// The router's own address on the way to each node, as the kernel's routing chooses it.
+fn masquerades(addresses: &BTreeSet<SocketAddr>) -> BTreeMap<IpAddr, IpAddr> {
+    let own_address_towards = |node: &SocketAddr| -> std::io::Result<(IpAddr, IpAddr)> {
+        let any = if node.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+        let socket = UdpSocket::bind(any)?;
+        socket.connect(node)?;
+        Ok((node.ip(), socket.local_addr()?.ip()))
+    };
+    let mut found = BTreeMap::new();
+    for node in addresses {
+        match own_address_towards(node) {
+            Ok((host, own)) => {
+                found.insert(host, own);
+            }
+            Err(error) => tracing::error!(%node, %error, "no route to a node; its flows keep the clients' addresses"),
+        }
+    }
+    found
+}
+
+fn log(note: &Note) {
+    match note {
+        Note::Joined { name, id: Some(id) } => tracing::info!(name, %id, "node active"),
+        Note::Joined { name, id: None } => tracing::info!(name, "node in reserve"),
+        Note::Leaving { name } => tracing::info!(name, "node leaves"),
+        Note::Left { name } => tracing::info!(name, "node has left"),
+        Note::Lost { name, how } => tracing::warn!(name, ?how, "node lost"),
+        Note::Changed { epoch, active, moved } => tracing::info!(%epoch, active, moved, "routes changed"),
+        Note::Refused { peer, code } => tracing::info!(%peer, ?code, "control connection refused"),
+    }
+}
