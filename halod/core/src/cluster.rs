@@ -223,7 +223,7 @@ impl Cluster {
                 }
             }
             Ok(message) => match self.sessions_by_conn.get(&conn) {
-                Some(&session) => self.receive_in_session(now, session, conn, message),
+                Some(&session) => self.receive_in_session(now, session, conn, &message),
                 None => self.receive_greeting(now, conn, message),
             },
         }
@@ -303,8 +303,8 @@ impl Cluster {
         }
     }
 
-    fn receive_in_session(&mut self, now: Instant, session: SessionId, conn: ConnId, message: FromNode) {
-        let wrong = match message {
+    fn receive_in_session(&mut self, now: Instant, session: SessionId, conn: ConnId, message: &FromNode) {
+        let wrong = match *message {
             FromNode::Leave => return self.leave(now, session),
             FromNode::Drained { route, epoch } => match self.drains.confirm(session, route, epoch) {
                 Confirmation::Known => return,

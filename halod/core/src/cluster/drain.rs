@@ -166,14 +166,7 @@ impl Drain {
         }
     }
 
-    fn name(
-        &self,
-        route: RouteId,
-        side: Side,
-        peers: &[SocketAddr],
-        left_after: usize,
-        mut tell: impl FnMut(ToNode),
-    ) {
+    fn name(&self, route: RouteId, side: Side, peers: &[SocketAddr], left_after: usize, mut tell: impl FnMut(ToNode)) {
         let mut unnamed = peers.len();
         let mut batches = peers.chunks(PEERS_PER_MESSAGE_MAX).peekable();
         let none: &[SocketAddr] = &[];

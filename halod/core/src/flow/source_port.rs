@@ -56,7 +56,13 @@ mod tests {
     fn the_whole_range_is_tried_and_no_more() {
         let ports = SourcePorts::new(&(100..=103)).unwrap();
         let mut tried = Vec::new();
-        assert_eq!(ports.find(2, |port| { tried.push(port); false }), None);
+        assert_eq!(
+            ports.find(2, |port| {
+                tried.push(port);
+                false
+            }),
+            None
+        );
         assert_eq!(tried, [102, 103, 100, 101]);
     }
 

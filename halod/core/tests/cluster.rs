@@ -1,0 +1,418 @@
+//! The membership state machine: what goes in, and exactly what comes out.
+
+use std::fmt::Write;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use halod_core::cluster::{Cluster, ClusterConfig, ConnId, Output};
+use halod_core::flow::{FlowPhase, FlowView, Flows};
+use halod_core::ids::{Epoch, RouteId, Side};
+use halod_core::protocol::{
+    DecodeError, Endpoints, FromNode, Heartbeat, Hello, Incarnation, ToNode, Token, decode_from_node,
+};
+use halod_core::routing::SessionId;
+use halod_core::time::Instant;
+
+const HEARTBEAT: Duration = Duration::from_millis(100);
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// A cluster with a clock, and nodes n1, n2, ... whose connection, token and host carry the same number.
+struct Bench {
+    cluster: Cluster,
+    now: Instant,
+    flows: FakeFlows,
+}
+
+#[derive(Default)]
+struct FakeFlows(Vec<(RouteId, SessionId, FlowView)>);
+
+impl Flows for FakeFlows {
+    fn visit(&self, route: RouteId, node: SessionId, each: &mut dyn FnMut(FlowView)) {
+        for (_, _, flow) in self.0.iter().filter(|(of, at, _)| (*of, *at) == (route, node)) {
+            each(*flow);
+        }
+    }
+}
+
+impl Bench {
+    fn new(routes: u16, reserve: usize) -> Self {
+        let config = ClusterConfig {
+            routes,
+            reserve,
+            heartbeat: HEARTBEAT,
+            misses: 3,
+            drain: DRAIN,
+            service_addresses: vec![IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))],
+        };
+        let now = Instant::ORIGIN;
+        Self { cluster: Cluster::new(now, config), now, flows: FakeFlows::default() }
+    }
+
+    fn open(&mut self, number: u8) -> String {
+        self.cluster.open(self.now, conn(number), host(number), Token(number.into()));
+        self.outputs()
+    }
+
+    fn say(&mut self, number: u8, message: FromNode) -> String {
+        self.cluster.receive(self.now, conn(number), Ok(message));
+        self.outputs()
+    }
+
+    fn join(&mut self, number: u8) -> String {
+        self.open(number);
+        self.say(number, FromNode::Hello(hello(number)))
+    }
+
+    fn beat_from(&mut self, number: u8, from: u8, token: u64, seq: u64) {
+        let beat = FromNode::Heartbeat(Heartbeat { token: Token(token), seq, connections: Some(0) });
+        let from = SocketAddr::new(host(from), 5000 + u16::from(number));
+        self.cluster.receive_datagram(self.now, from, &Ok(beat));
+    }
+
+    /// Lets time pass, calling `timeout` whenever it is due.
+    fn pass(&mut self, time: Duration) -> String {
+        let end = self.now + time;
+        while self.cluster.deadline() <= end {
+            self.now = self.cluster.deadline().max(self.now);
+            self.cluster.timeout(self.now, &self.flows);
+        }
+        self.now = end;
+        self.outputs()
+    }
+
+    /// Everything that was asked for, a line each; log lines are left out.
+    fn outputs(&mut self) -> String {
+        let mut text = String::new();
+        while let Some(output) = self.cluster.poll() {
+            let line = match output {
+                Output::Send(ConnId(conn), message) => format!("n{conn} <- {}", describe(&message)),
+                Output::Close(ConnId(conn)) => format!("n{conn} closed"),
+                Output::Beat(to, _) => format!("beat to {to}"),
+                Output::Publish(routing) => {
+                    let holders: Vec<&str> = routing.holders.iter().map(|member| member.name.as_str()).collect();
+                    format!("epoch {} held by {}", routing.epoch, holders.join(" "))
+                }
+                Output::Note(_) => continue,
+            };
+            writeln!(text, "{line}").unwrap();
+        }
+        text
+    }
+}
+
+fn conn(number: u8) -> ConnId {
+    ConnId(number.into())
+}
+
+fn host(number: u8) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(10, 0, 0, number))
+}
+
+fn at(number: u8, port: u16) -> Endpoints {
+    Endpoints::try_from(vec![SocketAddr::new(host(number), port)]).unwrap()
+}
+
+fn hello(number: u8) -> Hello {
+    Hello {
+        version: 1,
+        name: format!("n{number}"),
+        incarnation: Incarnation(number.into()),
+        browser: at(number, 8000),
+        app: at(number, 9000),
+        admin: SocketAddr::new(host(number), 9001),
+    }
+}
+
+fn describe(message: &ToNode) -> String {
+    let routes = |routes: &[RouteId]| routes.iter().map(RouteId::to_string).collect::<Vec<_>>().join(",");
+    match message {
+        ToNode::Welcome(welcome) => match welcome.id {
+            Some(id) => format!("welcome as {id} with {}", routes(&welcome.routes)),
+            None => "welcome in reserve".into(),
+        },
+        ToNode::Heartbeat(_) => unreachable!("heartbeats are datagrams"),
+        ToNode::Assigned(assigned) => format!("assigned {} with {}", assigned.id, routes(&assigned.routes)),
+        ToNode::RouteMoved(moved) => format!("moved {} for {} ms", moved.route, moved.deadline_ms),
+        ToNode::Reconnect(named) => {
+            let peers: Vec<String> = named.peers.iter().map(SocketAddr::to_string).collect();
+            format!("reconnect {} {} [{}] left {}", named.route, named.side, peers.join(","), named.left)
+        }
+        ToNode::RouteReturned { route, .. } => format!("returned {route}"),
+        ToNode::Error(error) => format!("error {:?}", error.code),
+    }
+}
+
+fn route(number: u16) -> RouteId {
+    RouteId::new(number).unwrap()
+}
+
+fn drained(number: u16, epoch: u64) -> FromNode {
+    FromNode::Drained { route: route(number), epoch: Epoch(epoch) }
+}
+
+fn browser_flow(port: u16, phase: FlowPhase, active_ms: u64) -> FlowView {
+    let peer = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1)), port);
+    let last_active = Instant::from_nanos(active_ms * 1_000_000);
+    FlowView { side: Side::Browser, peer, phase, last_active }
+}
+
+#[test]
+fn a_joiner_takes_its_share_and_only_the_former_owner_hears_of_it() {
+    let mut bench = Bench::new(4, 0);
+    assert_eq!(bench.join(1), "epoch 1 held by n1\nn1 <- welcome as 1 with 1,2,3,4\n");
+    assert_eq!(
+        bench.join(2),
+        "epoch 2 held by n1 n2\n\
+         n1 <- moved 4 for 30000 ms\n\
+         n1 <- moved 3 for 30000 ms\n\
+         n2 <- welcome as 2 with 3,4\n"
+    );
+}
+
+#[test]
+fn reserves_wait_and_are_not_demoted() {
+    let mut bench = Bench::new(4, 1);
+    bench.join(1);
+    assert_eq!(bench.join(2), "epoch 1 held by n1\nn2 <- welcome in reserve\n");
+    assert!(bench.join(3).ends_with("n3 <- welcome as 2 with 3,4\n"));
+}
+
+#[test]
+fn more_nodes_than_routes_wait_in_reserve() {
+    let mut bench = Bench::new(1, 0);
+    bench.join(1);
+    assert!(bench.join(2).ends_with("n2 <- welcome in reserve\n"));
+}
+
+#[test]
+fn a_reserve_takes_the_id_of_a_node_that_leaves() {
+    let mut bench = Bench::new(2, 1);
+    bench.join(1);
+    bench.join(2);
+    assert_eq!(
+        bench.say(1, FromNode::Leave),
+        "epoch 2 held by n2\n\
+         n1 <- moved 1 for 30000 ms\n\
+         n1 <- moved 2 for 30000 ms\n\
+         n2 <- assigned 1 with 1,2\n"
+    );
+}
+
+#[test]
+fn without_reserve_the_highest_id_takes_over_and_its_routes_return() {
+    // Of 24 routes among 4 nodes, id 1 is given up: 7 and 8 stay on n4's process, 19, 20, 23, 24 go back.
+    let mut bench = Bench::new(24, 0);
+    for number in 1..=4 {
+        bench.join(number);
+    }
+    let text = bench.say(1, FromNode::Leave);
+    let moved: Vec<&str> = text.lines().filter(|line| line.contains("moved")).collect();
+    let expected: Vec<String> = [1, 2, 3, 4, 5, 6]
+        .map(|number| format!("n1 <- moved {number} for 30000 ms"))
+        .into_iter()
+        .chain([19, 20, 23, 24].map(|number| format!("n4 <- moved {number} for 30000 ms")))
+        .collect();
+    assert_eq!(moved, expected);
+    let told: Vec<&str> = text.lines().filter(|line| line.contains("assigned") || line.contains("returned")).collect();
+    assert_eq!(
+        told,
+        [
+            "n2 <- returned 19",
+            "n2 <- returned 20",
+            "n3 <- returned 23",
+            "n3 <- returned 24",
+            "n2 <- assigned 2 with 13,14,15,16,17,18,19,20",
+            "n3 <- assigned 3 with 9,10,11,12,21,22,23,24",
+            "n4 <- assigned 1 with 1,2,3,4,5,6,7,8",
+        ]
+    );
+}
+
+#[test]
+fn a_drain_names_browsers_first_the_most_recent_before_others() {
+    let mut bench = Bench::new(2, 0);
+    bench.join(1);
+    bench.flows.0 = [
+        browser_flow(1001, FlowPhase::Established, 1),
+        browser_flow(1002, FlowPhase::Established, 2),
+        browser_flow(1003, FlowPhase::HalfOpen, 3),
+        browser_flow(1004, FlowPhase::Ended, 4),
+    ]
+    .map(|flow| (route(2), SessionId(1), flow))
+    .to_vec();
+    bench.join(2);
+    let named = "n1 <- reconnect 2 browser [203.0.113.1:1002,203.0.113.1:1001] left 1\n";
+    assert_eq!(bench.pass(Duration::from_millis(1)), named);
+
+    bench.flows.0[2].2.phase = FlowPhase::Established;
+    assert_eq!(bench.pass(HEARTBEAT), "n1 <- reconnect 2 browser [203.0.113.1:1003] left 0\n");
+    assert_eq!(bench.pass(HEARTBEAT), "", "nobody is named twice");
+}
+
+#[test]
+fn app_flows_follow_when_no_browser_is_left_and_they_are_silent() {
+    let mut bench = Bench::new(2, 0);
+    bench.join(1);
+    let app = FlowView { side: Side::App, ..browser_flow(2001, FlowPhase::Established, 50) };
+    let browser = browser_flow(1001, FlowPhase::Established, 0);
+    bench.flows.0 = vec![(route(2), SessionId(1), browser), (route(2), SessionId(1), app)];
+    bench.join(2);
+    assert_eq!(bench.pass(Duration::from_millis(1)), "n1 <- reconnect 2 browser [203.0.113.1:1001] left 0\n");
+    bench.flows.0.remove(0);
+    assert_eq!(bench.pass(HEARTBEAT), "", "the app spoke 50 ms ago");
+    assert_eq!(bench.pass(HEARTBEAT), "n1 <- reconnect 2 app [203.0.113.1:2001] left 0\n");
+}
+
+#[test]
+fn a_node_that_leaves_is_let_go_when_it_has_drained() {
+    let mut bench = Bench::new(2, 0);
+    bench.join(1);
+    bench.join(2);
+    bench.say(2, drained(2, 9));
+    let text = bench.say(2, FromNode::Leave);
+    assert_eq!(text, "epoch 3 held by n1\nn1 <- returned 2\nn2 <- moved 2 for 30000 ms\nn1 <- assigned 1 with 1,2\n");
+    assert_eq!(bench.pass(Duration::from_millis(1)), "n2 <- reconnect 2 browser [] left 0\n");
+    assert_eq!(bench.say(2, drained(2, 3)), "");
+    assert_eq!(bench.pass(HEARTBEAT), "n2 closed\nepoch 3 held by n1\n");
+}
+
+#[test]
+fn a_reserve_that_leaves_is_let_go_at_once() {
+    let mut bench = Bench::new(2, 1);
+    bench.join(1);
+    bench.join(2);
+    assert_eq!(bench.say(2, FromNode::Leave), "epoch 1 held by n1\nn2 closed\nepoch 1 held by n1\n");
+}
+
+#[test]
+fn what_a_drain_leaves_at_its_deadline_holds_nobody() {
+    let mut bench = Bench::new(1, 1);
+    bench.join(1);
+    bench.join(2);
+    bench.flows.0 = vec![(route(1), SessionId(1), browser_flow(1001, FlowPhase::Established, 0))];
+    bench.say(1, FromNode::Leave);
+    for seq in 1..300 {
+        for number in [1, 2] {
+            bench.beat_from(number, number, number.into(), seq);
+        }
+        let text = bench.pass(HEARTBEAT);
+        assert!(!text.contains("closed"), "after {seq} heartbeats: {text}");
+    }
+    bench.beat_from(1, 1, 1, 300);
+    bench.beat_from(2, 2, 2, 300);
+    assert!(bench.pass(HEARTBEAT * 2).contains("n1 closed"));
+}
+
+#[test]
+fn silence_is_a_loss_after_three_and_a_half_heartbeats() {
+    let mut bench = Bench::new(2, 0);
+    bench.join(1);
+    bench.beat_from(1, 1, 1, 1);
+    assert!(!bench.pass(Duration::from_millis(349)).contains("closed"));
+    assert!(bench.pass(Duration::from_millis(1)).ends_with("n1 closed\nepoch 2 held by \n"));
+}
+
+#[test]
+fn a_daemon_that_was_late_itself_blames_nobody() {
+    let mut bench = Bench::new(2, 0);
+    bench.join(1);
+    bench.now = bench.now + Duration::from_secs(1);
+    bench.cluster.timeout(bench.now, &bench.flows);
+    assert!(!bench.outputs().contains("closed"));
+}
+
+#[test]
+fn forged_heartbeats_are_counted_and_do_not_keep_a_node_alive() {
+    let mut bench = Bench::new(2, 0);
+    bench.join(1);
+    bench.pass(Duration::from_millis(200));
+    bench.beat_from(1, 2, 1, 1);
+    bench.beat_from(1, 1, 99, 1);
+    bench.cluster.receive_datagram(bench.now, SocketAddr::new(host(1), 1), &decode_from_node(b"nonsense"));
+    assert_eq!(bench.cluster.beats_ignored(), 3);
+    assert!(bench.pass(Duration::from_millis(150)).contains("n1 closed"));
+}
+
+#[test]
+fn an_old_heartbeat_proves_nothing() {
+    let mut bench = Bench::new(2, 0);
+    bench.join(1);
+    bench.beat_from(1, 1, 1, 7);
+    bench.pass(Duration::from_millis(200));
+    bench.beat_from(1, 1, 1, 7);
+    assert_eq!(bench.cluster.beats_ignored(), 1);
+    assert!(bench.pass(Duration::from_millis(150)).contains("n1 closed"));
+}
+
+#[test]
+fn beats_are_answered_where_they_came_from() {
+    let mut bench = Bench::new(2, 0);
+    bench.join(1);
+    bench.beat_from(1, 1, 1, 1);
+    assert_eq!(bench.pass(HEARTBEAT), "beat to 10.0.0.1:5001\n");
+}
+
+#[test]
+fn a_connection_without_hello_is_closed() {
+    let mut bench = Bench::new(2, 0);
+    bench.open(1);
+    assert_eq!(bench.pass(Duration::from_secs(5)), "n1 <- error HelloExpected\nn1 closed\n");
+    bench.open(2);
+    assert_eq!(bench.say(2, FromNode::Leave), "n2 <- error HelloExpected\nn2 closed\n");
+    assert_eq!(bench.say(2, FromNode::Hello(hello(2))), "", "it is closed");
+}
+
+#[test]
+fn names_and_addresses_are_held_by_one_node() {
+    let mut bench = Bench::new(2, 0);
+    bench.join(1);
+    let mut refused = |change: &dyn Fn(&mut Hello)| {
+        let mut message = hello(2);
+        change(&mut message);
+        bench.open(2);
+        bench.say(2, FromNode::Hello(message))
+    };
+    assert_eq!(refused(&|hello| hello.name = "n1".into()), "n2 <- error NameTaken\nn2 closed\n");
+    assert_eq!(refused(&|hello| hello.browser = at(1, 8000)), "n2 <- error AddressTaken\nn2 closed\n");
+    assert_eq!(refused(&|hello| hello.app = at(2, 8000)), "n2 <- error AddressTaken\nn2 closed\n");
+    let own = Endpoints::try_from(vec!["192.0.2.1:80".parse().unwrap()]).unwrap();
+    assert_eq!(refused(&|hello| hello.app = own), "n2 <- error AddressTaken\nn2 closed\n");
+    assert_eq!(refused(&|hello| hello.version = 2), "n2 <- error WrongVersion\nn2 closed\n");
+    assert_eq!(refused(&|hello| hello.name = String::new()), "n2 <- error Malformed\nn2 closed\n");
+    assert_eq!(refused(&|hello| hello.name = "a\nb".into()), "n2 <- error Malformed\nn2 closed\n");
+    assert_eq!(refused(&|hello| hello.name = "x".repeat(65)), "n2 <- error Malformed\nn2 closed\n");
+}
+
+#[test]
+fn what_does_not_fit_a_session_is_said_and_forgiven() {
+    let mut bench = Bench::new(2, 0);
+    bench.join(1);
+    assert_eq!(bench.say(1, FromNode::Hello(hello(1))), "n1 <- error Unexpected\n");
+    assert_eq!(bench.say(1, drained(1, 1)), "n1 <- error Unexpected\n");
+    let beat = Heartbeat { token: Token(1), seq: 1, connections: None };
+    assert_eq!(bench.say(1, FromNode::Heartbeat(beat)), "n1 <- error Unexpected\n");
+    bench.cluster.receive(bench.now, conn(1), decode_from_node(br#"{"type":"dance"}"#));
+    assert_eq!(bench.outputs(), "n1 <- error UnknownType\n");
+}
+
+#[test]
+fn a_line_that_cannot_be_read_ends_the_session() {
+    for error in [DecodeError::LineTooLong, DecodeError::Malformed("why".into())] {
+        let mut bench = Bench::new(2, 0);
+        bench.join(1);
+        let code = if error == DecodeError::LineTooLong { "LineTooLong" } else { "Malformed" };
+        bench.cluster.receive(bench.now, conn(1), Err(error));
+        assert_eq!(bench.outputs(), format!("n1 <- error {code}\nn1 closed\nepoch 2 held by \n"));
+    }
+}
+
+#[test]
+fn greetings_are_bounded() {
+    let mut bench = Bench::new(2, 0);
+    for number in 0..256 {
+        bench.cluster.open(bench.now, ConnId(number), host(1), Token(number));
+    }
+    assert_eq!(bench.outputs(), "");
+    bench.cluster.open(bench.now, ConnId(256), host(1), Token(256));
+    assert_eq!(bench.outputs(), "n256 <- error Full\nn256 closed\n");
+}

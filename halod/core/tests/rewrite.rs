@@ -1,0 +1,387 @@
+//! The rewrite plane: packets in, packets and verdicts out. Every packet that leaves has right checksums.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use halod_core::flow::{Flows, SourcePorts};
+use halod_core::ids::{Epoch, NodeId, RouteId};
+use halod_core::protocol::Endpoints;
+use halod_core::rewrite::{Rewrite, RewriteConfig, Stage, Verdict};
+use halod_core::routing::{Member, Routing, SessionId};
+use halod_core::service::ServicePorts;
+use halod_core::time::Instant;
+use halod_core::wire::{Packet, TcpFlags, TcpSegment};
+
+const EGRESS: Stage = Stage::Egress { local: false };
+const SYN: TcpFlags = TcpFlags::SYN;
+const ACK: TcpFlags = TcpFlags::ACK;
+const RST: TcpFlags = TcpFlags::RST;
+const SYN_ACK: TcpFlags = TcpFlags(TcpFlags::SYN.0 | TcpFlags::ACK.0);
+const FIN_ACK: TcpFlags = TcpFlags(TcpFlags::FIN.0 | TcpFlags::ACK.0);
+
+/// A plane of 4 routes (browser ports 8001-8004, app ports 9001-9004) in front of n1 and n2, which own two each.
+struct Bench {
+    plane: Rewrite,
+    now: Instant,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let plane = Rewrite::new(RewriteConfig {
+            ports: ServicePorts::new(4, 8001..=8004, 9001..=9004).unwrap(),
+            addresses: vec![ip("192.0.2.1"), ip("2001:db8::1")],
+            source_ports: SourcePorts::new(&(20_000..=20_009)).unwrap(),
+            seed: 1,
+        });
+        let mut bench = Self { plane, now: Instant::ORIGIN };
+        bench.own(&[1, 1, 2, 2], &[1, 2], BTreeMap::new());
+        bench
+    }
+
+    fn masquerading() -> Self {
+        let mut bench = Self::new();
+        bench.own(
+            &[1, 1, 2, 2],
+            &[1, 2],
+            BTreeMap::from([(ip("10.0.0.1"), ip("10.0.0.254")), (ip("10.0.0.2"), ip("10.0.0.254"))]),
+        );
+        bench
+    }
+
+    fn own(&mut self, owners: &[u16], nodes: &[u8], masquerades: BTreeMap<IpAddr, IpAddr>) {
+        let members: Vec<Arc<Member>> = nodes.iter().map(|&number| Arc::new(member(number))).collect();
+        let routing = Routing {
+            epoch: Epoch(1),
+            owners: owners.iter().map(|&owner| NodeId::new(owner)).collect(),
+            holders: members.clone(),
+            members: members.into_iter().map(|member| (member.session, member)).collect(),
+        };
+        self.plane.publish(Arc::new(routing), masquerades);
+    }
+
+    /// What becomes of a TCP packet, in words.
+    fn send(&mut self, stage: Stage, from: &str, to: &str, flags: TcpFlags) -> String {
+        let mut packet = segment(from, to, flags).to_bytes();
+        let verdict = self.plane.handle(self.now, stage, &mut packet);
+        describe(&verdict, &mut packet)
+    }
+
+    /// A client's packet through both stages.
+    fn forward(&mut self, from: &str, to: &str, flags: TcpFlags) -> String {
+        self.pass(Stage::Ingress, from, to, flags)
+    }
+
+    fn pass(&mut self, first: Stage, from: &str, to: &str, flags: TcpFlags) -> String {
+        let mut packet = segment(from, to, flags).to_bytes();
+        let verdict = self.plane.handle(self.now, first, &mut packet);
+        if matches!(verdict, Verdict::Drop | Verdict::Answer(_)) {
+            return describe(&verdict, &mut packet);
+        }
+        let verdict = self.plane.handle(self.now, EGRESS, &mut packet);
+        match verdict {
+            Verdict::Accept => describe(&Verdict::Rewritten, &mut packet),
+            verdict => describe(&verdict, &mut packet),
+        }
+    }
+
+    fn connect(&mut self, client: &str, service: &str, peer: &str, node: &str) {
+        assert_eq!(self.forward(client, service, SYN), format!("{peer} > {node}"));
+        assert_eq!(self.forward(node, peer, SYN_ACK), format!("{service} > {client}"));
+        assert_eq!(self.forward(client, service, ACK), format!("{peer} > {node}"));
+    }
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn at(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+fn member(number: u8) -> Member {
+    let both = |port: u16| {
+        let v4 = SocketAddr::new(ip(&format!("10.0.0.{number}")), port);
+        let v6 = SocketAddr::new(ip(&format!("fd00::{number}")), port);
+        Endpoints::try_from(vec![v4, v6]).unwrap()
+    };
+    Member { session: SessionId(number.into()), name: format!("n{number}"), browser: both(8000), app: both(9000) }
+}
+
+fn segment(from: &str, to: &str, flags: TcpFlags) -> TcpSegment<'static> {
+    TcpSegment {
+        source: at(from),
+        destination: at(to),
+        sequence: 1000,
+        acknowledgement: if flags.contains(ACK) { 2000 } else { 0 },
+        flags,
+        window: 1024,
+        payload: if flags == ACK { b"odd" } else { b"" },
+    }
+}
+
+fn describe(verdict: &Verdict, packet: &mut [u8]) -> String {
+    match verdict {
+        Verdict::Accept => "untouched".into(),
+        Verdict::Drop => "dropped".into(),
+        Verdict::Rewritten => ends(packet),
+        Verdict::Answer(reset) => format!("RST {}", ends(&mut reset.to_vec())),
+    }
+}
+
+fn ends(packet: &mut [u8]) -> String {
+    let Ok(Packet::Tcp(packet)) = Packet::parse(packet) else { panic!("not a TCP packet any more") };
+    assert!(packet.checksum_ok());
+    format!("{} > {}", packet.source(), packet.destination())
+}
+
+#[test]
+fn a_flow_goes_to_the_owner_and_back() {
+    let mut bench = Bench::new();
+    bench.connect("203.0.113.1:5000", "192.0.2.1:8003", "203.0.113.1:5000", "10.0.0.2:8000");
+    bench.connect("203.0.113.1:5000", "192.0.2.1:9001", "203.0.113.1:5000", "10.0.0.1:9000");
+    bench.connect("[2001:db8:9::1]:5000", "[2001:db8::1]:8001", "[2001:db8:9::1]:5000", "[fd00::1]:8000");
+}
+
+#[test]
+fn a_flow_stays_on_its_node_when_its_route_moves() {
+    let mut bench = Bench::new();
+    bench.connect("203.0.113.1:5000", "192.0.2.1:8003", "203.0.113.1:5000", "10.0.0.2:8000");
+    bench.own(&[1, 1, 1, 1], &[1, 2], BTreeMap::new());
+    assert_eq!(bench.forward("203.0.113.1:5000", "192.0.2.1:8003", ACK), "203.0.113.1:5000 > 10.0.0.2:8000");
+    bench.connect("203.0.113.1:5001", "192.0.2.1:8003", "203.0.113.1:5001", "10.0.0.1:8000");
+}
+
+#[test]
+fn only_a_syn_starts_a_flow() {
+    let mut bench = Bench::new();
+    for flags in [ACK, SYN_ACK, FIN_ACK] {
+        let answer = bench.forward("203.0.113.1:5000", "192.0.2.1:8003", flags);
+        assert_eq!(answer, "RST 192.0.2.1:8003 > 203.0.113.1:5000");
+    }
+    assert_eq!(bench.forward("203.0.113.1:5000", "192.0.2.1:8003", RST), "dropped", "an RST is never answered");
+    assert_eq!(bench.plane.counters().strays, 4);
+}
+
+#[test]
+fn a_node_that_speaks_out_of_turn_is_reset() {
+    let mut bench = Bench::new();
+    let answer = bench.send(EGRESS, "10.0.0.1:8000", "203.0.113.1:5000", ACK);
+    assert_eq!(answer, "RST 203.0.113.1:5000 > 10.0.0.1:8000");
+    assert_eq!(bench.send(EGRESS, "10.0.0.1:22", "203.0.113.1:5000", ACK), "untouched", "not a service address");
+}
+
+#[test]
+fn connections_of_the_router_itself_pass() {
+    let mut bench = Bench::new();
+    let local = Stage::Egress { local: true };
+    assert_eq!(bench.send(local, "10.0.0.1:8000", "10.0.0.254:40000", SYN_ACK), "untouched");
+}
+
+#[test]
+fn what_is_not_for_a_service_port_passes() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.send(Stage::Ingress, "203.0.113.1:5000", "192.0.2.1:22", SYN), "untouched");
+    assert_eq!(bench.send(Stage::Ingress, "203.0.113.1:5000", "198.51.100.1:8001", SYN), "untouched");
+}
+
+#[test]
+fn a_route_without_owner_is_refused_at_once() {
+    let mut bench = Bench::new();
+    bench.own(&[0, 0, 0, 0], &[], BTreeMap::new());
+    let answer = bench.forward("203.0.113.1:5000", "192.0.2.1:8003", SYN);
+    assert_eq!(answer, "RST 192.0.2.1:8003 > 203.0.113.1:5000");
+    assert_eq!(bench.plane.counters().unowned, 1);
+}
+
+#[test]
+fn two_flows_that_would_look_the_same_at_a_node_get_different_ports() {
+    let mut bench = Bench::new();
+    bench.connect("203.0.113.1:5000", "192.0.2.1:8001", "203.0.113.1:5000", "10.0.0.1:8000");
+    let other = bench.forward("203.0.113.1:5000", "192.0.2.1:8002", SYN);
+    let peer = other.strip_suffix(" > 10.0.0.1:8000").unwrap().to_owned();
+    assert!((20_000..=20_009).contains(&at(&peer).port()), "{peer}");
+    let reply = bench.forward("10.0.0.1:8000", &peer, SYN_ACK);
+    assert_eq!(reply, "192.0.2.1:8002 > 203.0.113.1:5000");
+    let reply = bench.forward("10.0.0.1:8000", "203.0.113.1:5000", ACK);
+    assert_eq!(reply, "192.0.2.1:8001 > 203.0.113.1:5000", "the first keeps its port");
+    // The port that was given away is another client port now: it has to give way.
+    let third = bench.forward(&peer, "192.0.2.1:8001", SYN);
+    assert_ne!(third, other);
+}
+
+#[test]
+fn when_no_source_port_is_left_a_connection_waits() {
+    let mut bench = Bench::new();
+    let services = ["8001", "8002"];
+    for port in 20_000..=20_009 {
+        let client = format!("203.0.113.1:{port}");
+        bench.forward(&client, "192.0.2.1:8001", SYN);
+    }
+    let service = format!("192.0.2.1:{}", services[1]);
+    assert_eq!(bench.forward("203.0.113.1:20000", &service, SYN), "dropped");
+    assert_eq!(bench.plane.counters().no_room, 1);
+}
+
+#[test]
+fn a_masqueraded_node_sees_the_routers_address() {
+    let mut bench = Bench::masquerading();
+    let forwarded = bench.forward("203.0.113.1:20003", "192.0.2.1:8003", SYN);
+    assert_eq!(forwarded, "10.0.0.254:20003 > 10.0.0.2:8000");
+    let back = bench.pass(Stage::Ingress, "10.0.0.2:8000", "10.0.0.254:20003", SYN_ACK);
+    assert_eq!(back, "192.0.2.1:8003 > 203.0.113.1:20003");
+    let other = bench.forward("203.0.113.2:20003", "192.0.2.1:8003", SYN);
+    assert_ne!(other, forwarded, "another client with the same port");
+    let outside = bench.forward("203.0.113.2:50000", "192.0.2.1:8003", SYN);
+    let peer = outside.strip_suffix(" > 10.0.0.2:8000").unwrap();
+    assert!((20_000..=20_009).contains(&at(peer).port()), "ports of the router's own connections are left alone");
+}
+
+#[test]
+fn a_new_syn_after_the_end_goes_to_the_owner_of_now() {
+    let mut bench = Bench::new();
+    let (client, service) = ("203.0.113.1:5000", "192.0.2.1:8003");
+    bench.connect(client, service, client, "10.0.0.2:8000");
+    bench.own(&[1, 1, 1, 1], &[1, 2], BTreeMap::new());
+    assert_eq!(bench.forward(client, service, SYN), "203.0.113.1:5000 > 10.0.0.2:8000", "the node has to challenge it");
+    bench.forward(client, service, FIN_ACK);
+    bench.forward("10.0.0.2:8000", client, FIN_ACK);
+    bench.connect(client, service, client, "10.0.0.1:8000");
+}
+
+#[test]
+fn a_half_open_flow_of_a_node_that_is_gone_is_decided_anew() {
+    let mut bench = Bench::new();
+    let (client, service) = ("203.0.113.1:5000", "192.0.2.1:8003");
+    assert_eq!(bench.forward(client, service, SYN), "203.0.113.1:5000 > 10.0.0.2:8000");
+    assert_eq!(bench.forward(client, service, SYN), "203.0.113.1:5000 > 10.0.0.2:8000", "a retransmission");
+    bench.own(&[1, 1, 1, 1], &[1], BTreeMap::new());
+    assert_eq!(bench.forward(client, service, SYN), "203.0.113.1:5000 > 10.0.0.1:8000");
+}
+
+#[test]
+fn silent_flows_expire() {
+    let mut bench = Bench::new();
+    bench.forward("203.0.113.1:5000", "192.0.2.1:8003", SYN);
+    bench.connect("203.0.113.1:5001", "192.0.2.1:8003", "203.0.113.1:5001", "10.0.0.2:8000");
+    bench.plane.expire(bench.now + Duration::from_secs(59));
+    assert_eq!(bench.plane.flow_count(), 2);
+    bench.plane.expire(bench.now + Duration::from_secs(61));
+    assert_eq!(bench.plane.flow_count(), 1, "the half-open one");
+    bench.plane.expire(bench.now + Duration::from_secs(4 * 24 * 3600));
+    assert_eq!(bench.plane.flow_count(), 1);
+    bench.plane.expire(bench.now + Duration::from_secs(6 * 24 * 3600));
+    assert_eq!(bench.plane.flow_count(), 0);
+}
+
+#[test]
+fn flows_are_found_by_route_and_node() {
+    let mut bench = Bench::new();
+    for port in 5000..5003 {
+        let client = format!("203.0.113.1:{port}");
+        bench.forward(&client, "192.0.2.1:8003", SYN);
+    }
+    bench.forward("203.0.113.9:1", "192.0.2.1:8004", SYN);
+    let peers = |bench: &Bench| {
+        let mut ports = Vec::new();
+        bench.plane.visit(RouteId::new(3).unwrap(), SessionId(2), &mut |flow| ports.push(flow.peer.port()));
+        ports
+    };
+    assert_eq!(peers(&bench), [5000, 5001, 5002]);
+    bench.forward("203.0.113.1:5000", "192.0.2.1:8003", RST);
+    bench.plane.expire(bench.now + Duration::from_secs(11));
+    assert_eq!(peers(&bench), [5001, 5002]);
+}
+
+#[test]
+fn damaged_packets_start_nothing_and_are_not_answered() {
+    let mut bench = Bench::new();
+    for flags in [SYN, ACK] {
+        let mut packet = segment("203.0.113.1:5000", "192.0.2.1:8003", flags).to_bytes();
+        let last = packet.len() - 1;
+        packet[last] ^= 1;
+        assert!(matches!(bench.plane.handle(bench.now, Stage::Ingress, &mut packet), Verdict::Drop));
+    }
+    assert_eq!(bench.plane.counters().bad_checksums, 2);
+    assert_eq!(bench.plane.flow_count(), 0);
+}
+
+#[test]
+fn packets_cut_at_any_length_are_counted_and_dropped() {
+    let whole = segment("203.0.113.1:5000", "192.0.2.1:8003", ACK).to_bytes();
+    for length in 0..whole.len() {
+        let mut bench = Bench::new();
+        let mut packet = whole[..length].to_vec();
+        assert!(matches!(bench.plane.handle(bench.now, Stage::Ingress, &mut packet), Verdict::Drop), "{length} bytes");
+        assert_eq!(bench.plane.counters().malformed, 1);
+    }
+}
+
+/// An ICMPv4 "fragmentation needed" from `reporter` to `to` that quotes a TCP packet between the ends.
+fn too_big(reporter: &str, to: &str, quoted_from: &str, quoted_to: &str) -> Vec<u8> {
+    let quote = segment(quoted_from, quoted_to, ACK).to_bytes();
+    let builder = etherparse::PacketBuilder::ipv4(octets(reporter), octets(to), 64).icmpv4(
+        etherparse::Icmpv4Type::DestinationUnreachable(
+            etherparse::icmpv4::DestUnreachableHeader::FragmentationNeeded { next_hop_mtu: 1400 },
+        ),
+    );
+    let mut packet = Vec::new();
+    builder.write(&mut packet, &quote).unwrap();
+    packet
+}
+
+fn octets(text: &str) -> [u8; 4] {
+    text.parse::<std::net::Ipv4Addr>().unwrap().octets()
+}
+
+fn describe_error(packet: &mut [u8]) -> String {
+    let Ok(Packet::IcmpError(error)) = Packet::parse(packet) else { panic!("no ICMP error") };
+    let (outer, quoted) = (
+        format!("{} > {}", error.outer_source(), error.outer_destination()),
+        format!("{} > {}", error.quoted_source(), error.quoted_destination()),
+    );
+    let parsed = etherparse::PacketHeaders::from_ip_slice(packet).unwrap();
+    let Some(etherparse::TransportHeader::Icmpv4(icmp)) = parsed.transport else { panic!("no ICMPv4") };
+    let etherparse::PayloadSlice::Icmpv4(payload) = parsed.payload else { panic!("no ICMPv4 payload") };
+    assert_eq!(icmp.icmp_type.calc_checksum(payload), icmp.checksum, "ICMP checksum");
+    format!("{outer} about {quoted}")
+}
+
+#[test]
+fn errors_reach_the_end_that_sent_the_quoted_packet() {
+    let mut bench = Bench::new();
+    bench.connect("203.0.113.1:5000", "192.0.2.1:8003", "203.0.113.1:5000", "10.0.0.2:8000");
+    let mut error = too_big("10.9.9.9", "203.0.113.1", "203.0.113.1:5000", "10.0.0.2:8000");
+    assert!(matches!(bench.plane.handle(bench.now, EGRESS, &mut error), Verdict::Rewritten));
+    assert_eq!(describe_error(&mut error), "10.9.9.9 > 203.0.113.1 about 203.0.113.1:5000 > 192.0.2.1:8003");
+
+    let mut error = too_big("10.0.0.2", "203.0.113.1", "203.0.113.1:5000", "10.0.0.2:8000");
+    assert!(matches!(bench.plane.handle(bench.now, EGRESS, &mut error), Verdict::Rewritten));
+    let expected = "192.0.2.1 > 203.0.113.1 about 203.0.113.1:5000 > 192.0.2.1:8003";
+    assert_eq!(describe_error(&mut error), expected, "the node's own address is not shown");
+
+    let mut error = too_big("198.51.100.9", "192.0.2.1", "192.0.2.1:8003", "203.0.113.1:5000");
+    assert!(matches!(bench.plane.handle(bench.now, Stage::Ingress, &mut error), Verdict::Rewritten));
+    assert_eq!(describe_error(&mut error), "198.51.100.9 > 10.0.0.2 about 10.0.0.2:8000 > 203.0.113.1:5000");
+    assert!(matches!(bench.plane.handle(bench.now, EGRESS, &mut error), Verdict::Accept));
+
+    let mut error = too_big("10.9.9.9", "203.0.113.1", "203.0.113.1:5001", "10.0.0.2:8000");
+    assert!(matches!(bench.plane.handle(bench.now, EGRESS, &mut error), Verdict::Accept), "of no flow");
+}
+
+#[test]
+fn errors_about_masqueraded_flows_pass_both_stages() {
+    let mut bench = Bench::masquerading();
+    assert_eq!(bench.forward("203.0.113.1:20003", "192.0.2.1:8003", SYN), "10.0.0.254:20003 > 10.0.0.2:8000");
+    let mut error = too_big("10.9.9.9", "10.0.0.254", "10.0.0.254:20003", "10.0.0.2:8000");
+    assert!(matches!(bench.plane.handle(bench.now, Stage::Ingress, &mut error), Verdict::Rewritten));
+    assert!(matches!(bench.plane.handle(bench.now, EGRESS, &mut error), Verdict::Rewritten));
+    assert_eq!(describe_error(&mut error), "10.9.9.9 > 203.0.113.1 about 203.0.113.1:20003 > 192.0.2.1:8003");
+
+    let mut error = too_big("198.51.100.9", "192.0.2.1", "192.0.2.1:8003", "203.0.113.1:20003");
+    assert!(matches!(bench.plane.handle(bench.now, Stage::Ingress, &mut error), Verdict::Rewritten));
+    assert!(matches!(bench.plane.handle(bench.now, EGRESS, &mut error), Verdict::Rewritten));
+    assert_eq!(describe_error(&mut error), "10.0.0.254 > 10.0.0.2 about 10.0.0.2:8000 > 10.0.0.254:20003");
+}
