@@ -1,0 +1,92 @@
+//! What a scenario needs of whatever runs it: hosts that do as they are told, and a clock.
+
+use halod_core::time::Instant;
+
+use crate::observation::Observation;
+use crate::scenario::{Answer, App, BrowserGroup, Hold, Load, Node, Ref, Run, Stray};
+
+/// Something that an actor is told to do. It is done when observations say so.
+#[derive(Debug, Clone, Copy)]
+pub enum Order<'a> {
+    /// A node joins.
+    Join(Ref<Node>),
+    /// A node leaves.
+    Leave(Ref<Node>),
+    /// All browsers of a group connect.
+    Connect(Ref<BrowserGroup>),
+    /// All browsers of a group close.
+    Disconnect(Ref<BrowserGroup>),
+    /// An app dispatches events.
+    Load(&'a Load),
+    /// An app opens connections and keeps them.
+    Hold(&'a Hold),
+    /// An app uses each connection that it holds.
+    Probe(Ref<App>),
+}
+
+/// Who made an observation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Witness {
+    /// A node.
+    Node(Ref<Node>),
+    /// An app.
+    App(Ref<App>),
+    /// A browser; its user is in the observation.
+    Browser,
+}
+
+/// An observation, who made it and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// On the engine's clock.
+    pub at: Instant,
+    /// By whom.
+    pub by: Witness,
+    /// What.
+    pub observation: Observation,
+}
+
+/// What became of a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandOutcome {
+    /// Its exit status; `None` if it was ended by a signal.
+    pub status: Option<i32>,
+    /// What it wrote to its standard output.
+    pub stdout: String,
+    /// What it wrote to its standard error.
+    pub stderr: String,
+}
+
+/// Runs the hosts of one scenario.
+pub trait Engine {
+    /// The time of now.
+    fn now(&self) -> Instant;
+
+    /// Gives an order. Does not wait for it to be carried out.
+    ///
+    /// # Errors
+    ///
+    /// A host is gone.
+    fn give(&mut self, order: Order<'_>) -> anyhow::Result<()>;
+
+    /// Lets time pass until something is observed, at most until `until`.
+    ///
+    /// # Errors
+    ///
+    /// A host or the daemon ended that should not have.
+    fn next(&mut self, until: Instant) -> anyhow::Result<Option<Seen>>;
+
+    /// Sends a packet that belongs to no connection, and says what its sender got for it.
+    ///
+    /// # Errors
+    ///
+    /// It could not be sent, or this engine cannot send it.
+    fn stray(&mut self, stray: &Stray) -> anyhow::Result<Answer>;
+
+    /// Runs a command on a host to its end.
+    ///
+    /// # Errors
+    ///
+    /// It could not be started, took too long, or this engine runs no commands.
+    fn run(&mut self, run: &Run) -> anyhow::Result<CommandOutcome>;
+}

@@ -1,0 +1,221 @@
+//! What is known of the hosts of a scenario, gathered from what they report themselves.
+//!
+//! The daemon is not asked: the table is the one that the nodes were told, a browser is where a node serves it, an
+//! event is shown when a browser shows it. So the ledger holds for any engine, and a daemon that tells one thing and
+//! does another is found out.
+
+mod events;
+mod nodes;
+mod users;
+
+use std::collections::BTreeMap;
+
+use halod_core::ids::NodeId;
+
+pub use self::events::EventCounts;
+use self::events::Events;
+use self::nodes::Nodes;
+use self::users::Users;
+use crate::engine::{Order, Seen, Witness};
+use crate::observation::Observation;
+use crate::scenario::{App, Condition, Hold, Node, Ref, Scenario};
+use crate::snapshot::{HoldOutcome, LoadOutcome, Snapshot, StepSnapshot};
+
+/// All that is known.
+#[derive(Debug)]
+pub struct Ledger<'a> {
+    scenario: &'a Scenario,
+    nodes: Nodes,
+    users: Users,
+    events: BTreeMap<Ref<App>, Events>,
+    holds: BTreeMap<Ref<App>, Held>,
+    /// Who owned each route after the last step.
+    owners_before: Vec<Option<Ref<Node>>>,
+    faults: Vec<String>,
+}
+
+/// The connections that an app holds.
+#[derive(Debug)]
+struct Held {
+    /// How often each was used.
+    uses: u32,
+    /// How often each was answered.
+    answers: Vec<u32>,
+}
+
+impl Held {
+    fn answered(&self) -> usize {
+        self.answers.iter().filter(|&&answers| answers >= self.uses).count()
+    }
+}
+
+impl<'a> Ledger<'a> {
+    /// Nothing has happened yet.
+    pub fn new(scenario: &'a Scenario) -> Self {
+        Self {
+            scenario,
+            nodes: Nodes::new(scenario),
+            users: Users::new(scenario),
+            events: BTreeMap::new(),
+            holds: BTreeMap::new(),
+            owners_before: vec![None; usize::from(scenario.router.routes)],
+            faults: Vec::new(),
+        }
+    }
+
+    /// An order is given: what follows from it is expected from here on.
+    pub fn order(&mut self, order: Order<'_>) {
+        match order {
+            Order::Join(node) => self.nodes.expect_join(node),
+            Order::Leave(node) => self.nodes.expect_leave(node),
+            Order::Connect(group) => self.users.want(group, true),
+            Order::Disconnect(group) => self.users.want(group, false),
+            Order::Load(load) => self.events.entry(load.app).or_default().expect(load.events.into()),
+            Order::Hold(&Hold { app, flows, .. }) => {
+                self.holds.insert(app, Held { uses: 1, answers: vec![0; flows as usize] });
+            }
+            Order::Probe(app) => {
+                if let Some(held) = self.holds.get_mut(&app) {
+                    held.uses += 1;
+                }
+            }
+        }
+    }
+
+    /// Takes in what was seen.
+    pub fn see(&mut self, seen: Seen) {
+        let Seen { at, by, observation } = seen;
+        match (by, observation) {
+            (Witness::Node(node), Observation::Attached { user, peer, .. }) => {
+                let masquerade = self.scenario.router.masquerade;
+                let shared = self.users.attach(at, &user, node, (!masquerade).then_some(peer));
+                if let Err(fault) = shared {
+                    self.faults.push(fault);
+                }
+            }
+            (Witness::Node(node), Observation::Detached { user }) => self.users.detach(at, &user, node),
+            (Witness::Node(node), observation) => {
+                let name = &self.scenario.nodes[node].name;
+                if let Err(fault) = self.nodes.see(node, observation) {
+                    self.faults.push(format!("{name}: {fault}"));
+                }
+            }
+            (Witness::App(app), observation) => self.see_app(app, &observation),
+            (Witness::Browser, Observation::Shown { user, event }) => {
+                if !self.events.values_mut().any(|events| events.show(&user, event)) {
+                    self.faults.push(format!("{user} was shown event {event}, which nobody sent to it"));
+                }
+            }
+            (Witness::Browser, Observation::Garbled { user, why }) => self.faults.push(format!("{user}: {why}")),
+            (Witness::Browser, _) => {}
+        }
+    }
+
+    fn see_app(&mut self, app: Ref<App>, observation: &Observation) {
+        let name = &self.scenario.apps[app].name;
+        match observation {
+            Observation::Sent { user, event, .. } => self.events.entry(app).or_default().send(user, *event),
+            Observation::Settled { event, .. } => self.events.entry(app).or_default().settle(*event),
+            Observation::FlowAnswered { index } => {
+                let answers = self.holds.get_mut(&app).and_then(|held| held.answers.get_mut(*index as usize));
+                match answers {
+                    Some(answers) => *answers += 1,
+                    None => self.faults.push(format!("{name}: flow {index} is not held")),
+                }
+            }
+            Observation::FlowFailed { index } => self.faults.push(format!("{name}: flow {index} failed")),
+            Observation::Mismatched { id } => {
+                self.faults.push(format!("{name}: an answer with id {id:?} is of no request on its connection"));
+            }
+            _ => {}
+        }
+    }
+
+    /// What is wrong, whatever is expected; each is said once.
+    pub fn take_faults(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.faults)
+    }
+
+    /// Whether a condition holds; if not, what is the case instead.
+    ///
+    /// # Errors
+    ///
+    /// What is the case, in words.
+    pub fn check(&self, condition: Condition) -> Result<(), String> {
+        let exactly = |wanted: u32, is: usize, what: &str| {
+            if is == wanted as usize { Ok(()) } else { Err(format!("{is} {what}")) }
+        };
+        match condition {
+            Condition::Connected(wanted) => exactly(wanted, self.users.connected(), "browsers are connected"),
+            Condition::Active(node) => self.nodes.check_active(node),
+            Condition::Reserve(node) => self.nodes.check_reserve(node),
+            Condition::Delivered(wanted) => {
+                let shown: u64 = self.events.values().map(|events| events.counts().shown).sum();
+                exactly(wanted, usize::try_from(shown).unwrap_or(usize::MAX), "events are shown")
+            }
+            Condition::FlowsAnswered(wanted) => {
+                let answered = self.holds.values().map(Held::answered).sum();
+                exactly(wanted, answered, "held connections are answered")
+            }
+            Condition::Settled => self.check_settled(),
+        }
+    }
+
+    fn check_settled(&self) -> Result<(), String> {
+        let owners = self.nodes.check_settled(self.scenario)?;
+        for held in self.holds.values() {
+            if held.answered() < held.answers.len() {
+                return Err(format!("{} of {} held connections are answered", held.answered(), held.answers.len()));
+            }
+        }
+        self.users.check_settled(self.scenario, &owners)
+    }
+
+    /// Whether a node was welcomed.
+    pub fn is_welcome(&self, node: Ref<Node>) -> bool {
+        self.nodes.is_welcome(node)
+    }
+
+    /// Whether all events of all loads were dispatched, answered and shown.
+    ///
+    /// # Errors
+    ///
+    /// How far they are, in words.
+    pub fn check_loads(&self) -> Result<(), String> {
+        self.events.iter().try_for_each(|(&app, events)| {
+            events.check_done().map_err(|text| format!("{}: {text}", self.scenario.apps[app].name))
+        })
+    }
+
+    /// The state of now, and what changed since the last call. Call it when the ledger is settled.
+    pub fn close_step(&mut self, step: String) -> StepSnapshot {
+        let owners = self.nodes.owners(self.scenario);
+        let moved: Vec<usize> = (0..owners.len()).filter(|&index| owners[index] != self.owners_before[index]).collect();
+        let reconnects = self.users.close_step(self.scenario, &moved);
+        let snapshot = StepSnapshot {
+            step,
+            owners: owners.iter().map(|owner| owner.and_then(|node| self.nodes.id(node))).collect::<Vec<Option<NodeId>>>(),
+            holders: self.nodes.holders(self.scenario),
+            reserve: self.nodes.reserve(self.scenario),
+            moved: moved.into_iter().map(halod_core::ids::RouteId::from_index).collect(),
+            reconnects,
+        };
+        self.owners_before = owners;
+        snapshot
+    }
+
+    /// Adds to a snapshot what became of loads and held connections.
+    pub fn close(&self, snapshot: &mut Snapshot) {
+        for (&app, events) in &self.events {
+            let EventCounts { expected, shown, shown_twice, out_of_order, .. } = events.counts();
+            let lost = expected.saturating_sub(shown);
+            let outcome = LoadOutcome { events: expected, shown, lost, shown_twice, out_of_order };
+            snapshot.loads.insert(self.scenario.apps[app].name.clone(), outcome);
+        }
+        for (&app, held) in &self.holds {
+            let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+            let outcome = HoldOutcome { flows: count(held.answers.len()), answered: count(held.answered()) };
+            snapshot.holds.insert(self.scenario.apps[app].name.clone(), outcome);
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! What became of the events of one app.
+
+use std::collections::BTreeMap;
+
+use crate::observation::EventId;
+
+/// The events of one app.
+#[derive(Debug, Default)]
+pub(super) struct Events {
+    /// How many the scenario has ordered so far.
+    expected: u64,
+    by_id: BTreeMap<EventId, EventView>,
+    /// The highest event that each user was shown.
+    latest_shown: BTreeMap<String, EventId>,
+    out_of_order: u64,
+}
+
+#[derive(Debug)]
+struct EventView {
+    user: String,
+    settled: bool,
+    shown: u32,
+}
+
+/// Events, counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EventCounts {
+    /// Ordered by the scenario.
+    pub expected: u64,
+    /// Sent at least once.
+    pub sent: u64,
+    /// Answered with `Success`.
+    pub settled: u64,
+    /// Shown at least once.
+    pub shown: u64,
+    /// Shown more than once.
+    pub shown_twice: u64,
+    /// Shown after a later one of the same user.
+    pub out_of_order: u64,
+}
+
+impl Events {
+    pub(super) fn expect(&mut self, events: u64) {
+        self.expected += events;
+    }
+
+    pub(super) fn send(&mut self, user: &str, event: EventId) {
+        self.by_id.entry(event).or_insert_with(|| EventView { user: user.to_owned(), settled: false, shown: 0 });
+    }
+
+    pub(super) fn settle(&mut self, event: EventId) {
+        if let Some(view) = self.by_id.get_mut(&event) {
+            view.settled = true;
+        }
+    }
+
+    /// A browser has shown an event. Returns whether it is one of this app's, for this user. Reports of two hosts may
+    /// cross, so an event may be shown before it is known to be sent.
+    pub(super) fn show(&mut self, user: &str, event: EventId) -> bool {
+        let view =
+            self.by_id.entry(event).or_insert_with(|| EventView { user: user.to_owned(), settled: false, shown: 0 });
+        if view.user != user || event > self.expected {
+            return false;
+        }
+        view.shown += 1;
+        let latest = self.latest_shown.entry(user.to_owned()).or_default();
+        if event < *latest {
+            self.out_of_order += 1;
+        }
+        *latest = event.max(*latest);
+        true
+    }
+
+    pub(super) fn counts(&self) -> EventCounts {
+        let count = |of: fn(&EventView) -> bool| self.by_id.values().filter(|view| of(view)).count() as u64;
+        EventCounts {
+            expected: self.expected,
+            sent: self.by_id.len() as u64,
+            settled: count(|view| view.settled),
+            shown: count(|view| view.shown > 0),
+            shown_twice: count(|view| view.shown > 1),
+            out_of_order: self.out_of_order,
+        }
+    }
+
+    pub(super) fn check_done(&self) -> Result<(), String> {
+        let EventCounts { expected, sent, settled, shown, .. } = self.counts();
+        if (sent, settled, shown) == (expected, expected, expected) {
+            return Ok(());
+        }
+        Err(format!("of {expected} events, {sent} are sent, {settled} answered, {shown} shown"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn events(expected: u64) -> Events {
+        let mut events = Events::default();
+        events.expect(expected);
+        events
+    }
+
+    #[test]
+    fn what_is_sent_again_counts_once_and_what_is_shown_again_twice() {
+        let mut events = events(2);
+        for event in [1, 1, 2] {
+            events.send("alice", event);
+        }
+        for event in [1, 2, 1] {
+            assert!(events.show("alice", event));
+        }
+        let counts = events.counts();
+        assert_eq!((counts.sent, counts.shown, counts.shown_twice, counts.out_of_order), (2, 2, 1, 1));
+    }
+
+    #[test]
+    fn an_event_of_another_user_or_beyond_the_load_is_nobodys() {
+        let mut events = events(2);
+        events.send("alice", 1);
+        assert!(!events.show("bob", 1));
+        assert!(!events.show("alice", 3));
+    }
+
+    #[test]
+    fn a_load_is_done_when_all_is_answered_and_shown() {
+        let mut events = events(1);
+        events.send("alice", 1);
+        events.show("alice", 1);
+        assert_eq!(events.check_done(), Err("of 1 events, 1 are sent, 0 answered, 1 shown".into()));
+        events.settle(1);
+        assert_eq!(events.check_done(), Ok(()));
+    }
+}

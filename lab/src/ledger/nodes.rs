@@ -1,0 +1,179 @@
+//! What the nodes were told: their ids, their routes, and which moves still drain.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use halod_core::ids::{Epoch, NodeId, RouteId};
+
+use crate::observation::Observation;
+use crate::scenario::{Invariant, Node, Ref, Scenario};
+
+#[derive(Debug)]
+pub(super) struct Nodes(Vec<NodeView>);
+
+#[derive(Debug, Default)]
+struct NodeView {
+    stage: Stage,
+    id: Option<NodeId>,
+    routes: BTreeSet<RouteId>,
+    /// Moves away from this node that it has not reported as drained.
+    draining: BTreeSet<(RouteId, Epoch)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Stage {
+    #[default]
+    Absent,
+    Joining,
+    Registered,
+    Leaving,
+}
+
+impl Nodes {
+    pub(super) fn new(scenario: &Scenario) -> Self {
+        Self(scenario.nodes.iter().map(|_| NodeView::default()).collect())
+    }
+
+    pub(super) fn expect_join(&mut self, node: Ref<Node>) {
+        self.0[node.index()] = NodeView { stage: Stage::Joining, ..NodeView::default() };
+    }
+
+    pub(super) fn expect_leave(&mut self, node: Ref<Node>) {
+        self.0[node.index()].stage = Stage::Leaving;
+    }
+
+    /// Takes in what a node reports of its session; an error is a fault of somebody.
+    pub(super) fn see(&mut self, node: Ref<Node>, observation: Observation) -> Result<(), String> {
+        let view = &mut self.0[node.index()];
+        match observation {
+            Observation::Welcomed { id, routes, .. } => {
+                view.stage = Stage::Registered;
+                view.id = id;
+                view.routes = routes.into_iter().collect();
+            }
+            Observation::Assigned { id, routes, .. } => {
+                view.id = Some(id);
+                view.routes = routes.into_iter().collect();
+            }
+            Observation::RouteMoved { route, epoch } => {
+                view.routes.remove(&route);
+                view.draining.insert((route, epoch));
+            }
+            Observation::RouteReturned { route, .. } => view.draining.retain(|&(draining, _)| draining != route),
+            Observation::Drained { route, epoch } => {
+                view.draining.remove(&(route, epoch));
+            }
+            Observation::Rejected { code, message } => return Err(format!("halod said {code:?}: {message}")),
+            Observation::ControlEnded if view.stage == Stage::Leaving => *view = NodeView::default(),
+            Observation::ControlEnded => return Err("the control connection ended".into()),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_welcome(&self, node: Ref<Node>) -> bool {
+        self.0[node.index()].stage == Stage::Registered
+    }
+
+    pub(super) fn check_active(&self, node: Ref<Node>) -> Result<(), String> {
+        let view = &self.0[node.index()];
+        match (view.stage, view.id) {
+            (Stage::Registered, Some(_)) => Ok(()),
+            (Stage::Registered, None) => Err("it is in reserve".into()),
+            (stage, _) => Err(format!("it is {}", stage.words())),
+        }
+    }
+
+    pub(super) fn check_reserve(&self, node: Ref<Node>) -> Result<(), String> {
+        let view = &self.0[node.index()];
+        match (view.stage, view.id) {
+            (Stage::Registered, None) => Ok(()),
+            (Stage::Registered, Some(id)) => Err(format!("it is active as {id}")),
+            (stage, _) => Err(format!("it is {}", stage.words())),
+        }
+    }
+
+    /// The owners, if every node knows its place, nothing drains, and the invariants of the table hold.
+    pub(super) fn check_settled(&self, scenario: &Scenario) -> Result<Vec<Option<Ref<Node>>>, String> {
+        for (node, entry) in scenario.nodes.entries() {
+            let view = &self.0[node.index()];
+            if matches!(view.stage, Stage::Joining | Stage::Leaving) {
+                return Err(format!("{} is {}", entry.name, view.stage.words()));
+            }
+            if let Some((route, epoch)) = view.draining.first() {
+                return Err(format!("{} has not drained route {route} of epoch {epoch}", entry.name));
+            }
+        }
+        self.check_partition(scenario)?;
+        if scenario.always.contains(&Invariant::Balanced) {
+            self.check_balance()?;
+        }
+        Ok(self.owners(scenario))
+    }
+
+    /// Whether each route has exactly one owner, or none while nobody is active.
+    fn check_partition(&self, scenario: &Scenario) -> Result<(), String> {
+        let mut owners: BTreeMap<RouteId, Vec<&str>> = BTreeMap::new();
+        for (node, entry) in scenario.nodes.entries() {
+            for &route in &self.0[node.index()].routes {
+                owners.entry(route).or_default().push(&entry.name);
+            }
+        }
+        if let Some((route, names)) = owners.iter().find(|(_, names)| names.len() > 1) {
+            return Err(format!("route {route} is owned by {}", names.join(" and ")));
+        }
+        let active = self.0.iter().any(|view| view.id.is_some());
+        let orphan = (0..usize::from(scenario.router.routes)).map(RouteId::from_index).find(|route| !owners.contains_key(route));
+        match orphan {
+            Some(route) if active => Err(format!("route {route} has no owner")),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_balance(&self) -> Result<(), String> {
+        let counts = || self.0.iter().filter(|view| view.id.is_some()).map(|view| view.routes.len());
+        match (counts().min(), counts().max()) {
+            (Some(fewest), Some(most)) if most > fewest + 1 => {
+                Err(format!("one node owns {most} routes and another {fewest}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The owner of each route, route 1 first.
+    pub(super) fn owners(&self, scenario: &Scenario) -> Vec<Option<Ref<Node>>> {
+        let mut owners = vec![None; usize::from(scenario.router.routes)];
+        for (node, _) in scenario.nodes.entries() {
+            for route in &self.0[node.index()].routes {
+                if let Some(owner) = owners.get_mut(route.index()) {
+                    *owner = Some(node);
+                }
+            }
+        }
+        owners
+    }
+
+    pub(super) fn id(&self, node: Ref<Node>) -> Option<NodeId> {
+        self.0[node.index()].id
+    }
+
+    pub(super) fn holders(&self, scenario: &Scenario) -> BTreeMap<NodeId, String> {
+        let holder = |(node, entry): (Ref<Node>, &Node)| Some((self.id(node)?, entry.name.clone()));
+        scenario.nodes.entries().filter_map(holder).collect()
+    }
+
+    pub(super) fn reserve(&self, scenario: &Scenario) -> BTreeSet<String> {
+        let waits = |node: Ref<Node>| self.check_reserve(node).is_ok();
+        scenario.nodes.entries().filter(|&(node, _)| waits(node)).map(|(_, entry)| entry.name.clone()).collect()
+    }
+}
+
+impl Stage {
+    fn words(self) -> &'static str {
+        match self {
+            Stage::Absent => "not running",
+            Stage::Joining => "joining",
+            Stage::Registered => "registered",
+            Stage::Leaving => "leaving",
+        }
+    }
+}

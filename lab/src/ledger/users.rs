@@ -1,0 +1,139 @@
+//! Which node serves each user's browser, and who changed node.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use halod_core::ids::RouteId;
+use halod_core::time::Instant;
+use halod_core::user::route_of;
+
+use crate::scenario::{BrowserGroup, Node, Ref, Scenario};
+use crate::snapshot::Reconnects;
+
+#[derive(Debug)]
+pub(super) struct Users {
+    by_name: BTreeMap<String, UserView>,
+    /// Which node serves each connection, by the client's end.
+    nodes_by_peer: BTreeMap<SocketAddr, Ref<Node>>,
+}
+
+#[derive(Debug)]
+struct UserView {
+    group: Ref<BrowserGroup>,
+    route: RouteId,
+    /// The scenario wants it connected.
+    wanted: bool,
+    /// It was connected when the last step ended.
+    was_connected: bool,
+    /// Where it is attached, and since when.
+    attached: BTreeMap<Ref<Node>, Instant>,
+    /// The node that served it last, and when it began to.
+    home: Option<(Instant, Ref<Node>)>,
+    /// How often it changed node in this step.
+    changes: u32,
+}
+
+impl Users {
+    pub(super) fn new(scenario: &Scenario) -> Self {
+        let of_group = |(group, entry): (Ref<BrowserGroup>, &BrowserGroup)| {
+            let names: Vec<String> = (0..entry.count).map(|index| entry.user(index)).collect();
+            names.into_iter().map(move |name| {
+                let route = route_of(&name, scenario.router.routes);
+                let view = UserView {
+                    group,
+                    route,
+                    wanted: false,
+                    was_connected: false,
+                    attached: BTreeMap::new(),
+                    home: None,
+                    changes: 0,
+                };
+                (name, view)
+            })
+        };
+        let by_name = scenario.browsers.entries().flat_map(of_group).collect();
+        Self { by_name, nodes_by_peer: BTreeMap::new() }
+    }
+
+    pub(super) fn want(&mut self, group: Ref<BrowserGroup>, wanted: bool) {
+        for user in self.by_name.values_mut().filter(|user| user.group == group) {
+            user.wanted = wanted;
+        }
+    }
+
+    /// A node serves `name` from now on. `peer` is the client's end, unless others may look the same.
+    ///
+    /// # Errors
+    ///
+    /// Another node serves the same connection, which is a fault.
+    pub(super) fn attach(
+        &mut self,
+        at: Instant,
+        name: &str,
+        node: Ref<Node>,
+        peer: Option<SocketAddr>,
+    ) -> Result<(), String> {
+        // Users of tools like curl are nobody's browser.
+        let Some(user) = self.by_name.get_mut(name) else { return Ok(()) };
+        user.attached.insert(node, at);
+        let is_news = user.home.is_none_or(|(since, _)| since <= at);
+        if is_news {
+            let changed = user.home.is_some_and(|(_, home)| home != node);
+            user.changes += u32::from(changed);
+            user.home = Some((at, node));
+        }
+        if let Some(peer) = peer
+            && let Some(other) = self.nodes_by_peer.insert(peer, node)
+            && other != node
+        {
+            return Err(format!("the connection of {name} from {peer} reached two nodes"));
+        }
+        Ok(())
+    }
+
+    pub(super) fn detach(&mut self, at: Instant, name: &str, node: Ref<Node>) {
+        let Some(user) = self.by_name.get_mut(name) else { return };
+        if user.attached.get(&node).is_some_and(|&since| since <= at) {
+            user.attached.remove(&node);
+        }
+    }
+
+    pub(super) fn connected(&self) -> usize {
+        self.by_name.values().filter(|user| !user.attached.is_empty()).count()
+    }
+
+    /// Whether each wanted browser is at the owner of its route and nowhere else, and no other is anywhere.
+    pub(super) fn check_settled(&self, scenario: &Scenario, owners: &[Option<Ref<Node>>]) -> Result<(), String> {
+        for (name, user) in &self.by_name {
+            let owner = owners[user.route.index()].filter(|_| user.wanted);
+            if user.attached.keys().copied().eq(owner) {
+                continue;
+            }
+            let names: Vec<&str> = user.attached.keys().map(|&node| scenario.nodes[node].name.as_str()).collect();
+            let is = if names.is_empty() { "not connected".into() } else { format!("at {}", names.join(" and ")) };
+            let due = owner.map_or("nowhere", |node| &scenario.nodes[node].name);
+            return Err(format!("{name} of route {} is {is}; its place is {due}", user.route));
+        }
+        Ok(())
+    }
+
+    /// Who changed node since the last call, by group.
+    pub(super) fn close_step(&mut self, scenario: &Scenario, moved: &[usize]) -> BTreeMap<String, Reconnects> {
+        let mut reconnects: BTreeMap<String, Reconnects> = BTreeMap::new();
+        for user in self.by_name.values_mut() {
+            let counts = reconnects.entry(scenario.browsers[user.group].name.clone()).or_default();
+            if user.was_connected && moved.binary_search(&user.route.index()).is_ok() {
+                counts.on_moved_routes += 1;
+                counts.of_moved += user.changes;
+            } else {
+                counts.others += user.changes;
+            }
+            user.changes = 0;
+            user.was_connected = !user.attached.is_empty();
+            if !user.wanted {
+                user.home = None;
+            }
+        }
+        reconnects
+    }
+}
