@@ -9,3 +9,4 @@ pub mod protocol;
 pub mod route_table;
 pub mod time;
 pub mod user;
+pub mod wire;
