@@ -1,5 +1,7 @@
 //! The wire protocols of Orbited, for both ends, without I/O.
 
+pub mod request;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
