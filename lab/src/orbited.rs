@@ -1,5 +1,8 @@
 //! The wire protocols of Orbited, for both ends, without I/O.
 
+pub mod decode;
+pub mod request;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
