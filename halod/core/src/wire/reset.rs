@@ -1,5 +1,6 @@
 //! The RST that refuses a segment which belongs to no connection.
 
+use std::net::IpAddr;
 use std::ops::Deref;
 
 use super::ip::V6_HEADER_LENGTH;
@@ -13,6 +14,14 @@ const LENGTH_MAX: usize = V6_HEADER_LENGTH + TCP_HEADER_LENGTH;
 pub struct Reset {
     bytes: [u8; LENGTH_MAX],
     length: usize,
+    destination: IpAddr,
+}
+
+impl Reset {
+    /// The host that it goes to.
+    pub fn destination(&self) -> IpAddr {
+        self.destination
+    }
 }
 
 impl Deref for Reset {
@@ -39,7 +48,7 @@ pub fn reset_for(packet: &TcpPacket<'_>) -> Option<Reset> {
     };
     let (source, destination) = (packet.destination(), packet.source());
     let segment = TcpSegment { source, destination, sequence, acknowledgement, flags, window: 0, payload: &[] };
-    let mut reset = Reset { bytes: [0; LENGTH_MAX], length: segment.packet_length() };
+    let mut reset = Reset { bytes: [0; LENGTH_MAX], length: segment.packet_length(), destination: destination.ip() };
     segment.write(&mut reset.bytes[..reset.length]);
     Some(reset)
 }

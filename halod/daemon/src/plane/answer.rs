@@ -24,7 +24,7 @@ impl Answerer {
     }
 
     pub(super) fn send(&self, reset: &Reset) -> io::Result<()> {
-        match reset.destination().ip() {
+        match reset.destination() {
             IpAddr::V4(ip) => {
                 let to = SockaddrIn::from(std::net::SocketAddrV4::new(ip, 0));
                 sendto(self.v4.as_raw_fd(), reset, &to, MsgFlags::MSG_DONTWAIT)?;
