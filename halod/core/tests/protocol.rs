@@ -1,0 +1,168 @@
+//! `docs/protocol.md` is true: its example is replayed, its table of users computed. And lines that are no messages.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use halod_core::cluster::{Cluster, ClusterConfig, ConnId, Output};
+use halod_core::flow::{FlowView, Flows};
+use halod_core::ids::RouteId;
+use halod_core::protocol::{
+    DecodeError, FromNode, Heartbeat, LINE_LENGTH_MAX, LineBuffer, Token, decode_from_node, encode,
+};
+use halod_core::routing::SessionId;
+use halod_core::time::Instant;
+use halod_core::user::route_of;
+
+const DOCUMENT: &str = include_str!("../../../docs/protocol.md");
+
+struct NoFlows;
+
+impl Flows for NoFlows {
+    fn visit(&self, _: RouteId, _: SessionId, _: &mut dyn FnMut(FlowView)) {}
+}
+
+#[test]
+fn the_example_is_what_halod_says() {
+    let start = DOCUMENT.split("```exchange\n").nth(1).expect("the document has an exchange");
+    let example = start.split("```").next().expect("the exchange ends");
+    let config = ClusterConfig {
+        routes: 4,
+        reserve: 0,
+        heartbeat: Duration::from_millis(100),
+        misses: 3,
+        drain: Duration::from_secs(30),
+        service_addresses: Vec::new(),
+    };
+    let mut now = Instant::ORIGIN;
+    let mut cluster = Cluster::new(now, config);
+    for number in [1, 2] {
+        cluster.open(now, ConnId(number), IpAddr::V4(Ipv4Addr::LOCALHOST), Token(number));
+    }
+    let mut beats = 0;
+    let mut heard = String::new();
+    for line in example.lines() {
+        if let Some((node, message)) = line.split_once("> ") {
+            heard += &format!("{line}\n");
+            let conn = ConnId(node[1..].parse().expect("nodes are n1, n2"));
+            cluster.receive(now, conn, decode_from_node(message.as_bytes()));
+            heard += &said(&mut cluster);
+            for _ in 0..2 {
+                now = now + Duration::from_millis(100);
+                beats += 1;
+                for node in [1, 2] {
+                    beat(&mut cluster, now, node, beats);
+                }
+                cluster.timeout(now, &NoFlows);
+                heard += &said(&mut cluster);
+            }
+        }
+    }
+    assert_eq!(heard, example);
+}
+
+/// Both nodes are alive all the time.
+fn beat(cluster: &mut Cluster, now: Instant, node: u64, seq: u64) {
+    let message = FromNode::Heartbeat(Heartbeat { token: Token(node), seq, connections: None });
+    let from = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5000);
+    cluster.receive_datagram(now, from, &Ok(message));
+}
+
+fn said(cluster: &mut Cluster) -> String {
+    let mut text = String::new();
+    while let Some(output) = cluster.poll() {
+        match output {
+            Output::Send(ConnId(node), message) => {
+                let line = String::from_utf8(encode(&message)).expect("JSON is UTF-8");
+                text += &format!("n{node}< {line}");
+            }
+            Output::Close(ConnId(node)) => text += &format!("n{node} closed\n"),
+            Output::Beat(..) | Output::Publish(_) | Output::Note(_) => {}
+        }
+    }
+    text
+}
+
+#[test]
+fn the_users_of_the_document_are_on_its_routes() {
+    let rows: Vec<Vec<&str>> = DOCUMENT
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(|line| line.split('|').map(|cell| cell.trim().trim_matches('`')).collect())
+        .filter(|cells: &Vec<&str>| cells.len() == 6)
+        .collect();
+    assert_eq!(rows.len(), 6, "the table of users");
+    for row in rows {
+        let route = |routes| route_of(row[1], routes).number().to_string();
+        assert_eq!([route(24), route(1024)], [row[3], row[4]], "{}", row[1]);
+    }
+}
+
+fn check(line: &str, expected: &str) {
+    let text = match decode_from_node(line.as_bytes()) {
+        Ok(message) => format!("{message:?}"),
+        Err(error) => error.to_string(),
+    };
+    assert!(text.contains(expected), "{line}\n  gave: {text}\n  not: {expected}");
+}
+
+#[test]
+fn mistakes_are_named() {
+    check("", "EOF");
+    check("nonsense", "expected");
+    check("[]", "string \"type\" is expected");
+    check(r#"{"type":5}"#, "string \"type\" is expected");
+    check(r#"{"type":"dance"}"#, "unknown message type \"dance\"");
+    check(r#"{"type":"drained","route":3}"#, "drained: missing field `epoch`");
+    check(r#"{"type":"drained","route":0,"epoch":1}"#, "drained: invalid value");
+    check(r#"{"type":"drained","route":70000,"epoch":1}"#, "drained: invalid value");
+    check(r#"{"type":"heartbeat","token":"12","seq":1}"#, "16 hexadecimal digits");
+    check(r#"{"type":"heartbeat","token":"+00000000000000f","seq":1}"#, "16 hexadecimal digits");
+    let hello = |browser: &str| {
+        format!(
+            r#"{{"type":"hello","version":1,"name":"n","incarnation":"0000000000000001","browser":{browser},"app":["10.0.0.1:1"],"admin":"10.0.0.1:2"}}"#
+        )
+    };
+    check(&hello(r#"["10.0.0.1:8000"]"#), "Hello(");
+    check(&hello("[]"), "at least one address");
+    check(&hello(r#"["10.0.0.1:8000","10.0.0.2:8000"]"#), "at most one IPv4 and one IPv6");
+    check(&hello(r#"["0.0.0.0:8000"]"#), "that others can reach");
+    check(&hello(r#"["10.0.0.1"]"#), "invalid socket address");
+}
+
+#[test]
+fn unknown_fields_are_ignored() {
+    check(r#"{"type":"leave","in":"2030"}"#, "Leave");
+    check(r#"{"type":"drained","route":3,"epoch":1,"more":[1,{"a":null}]}"#, "Drained");
+}
+
+#[test]
+fn deep_nesting_is_an_error_and_no_overflow() {
+    check(&format!(r#"{{"type":{}"#, "[".repeat(60_000)), "recursion limit");
+}
+
+#[test]
+fn a_stream_is_cut_into_lines_wherever_it_was_split() {
+    let stream = b"one\n\r\ntwo\r\n\nthree\nrest";
+    for split in 0..stream.len() {
+        let mut buffer = LineBuffer::default();
+        let mut lines = Vec::new();
+        for part in [&stream[..split], &stream[split..]] {
+            buffer.push(part);
+            while let Some(line) = buffer.next_line().expect("no line is too long") {
+                lines.push(String::from_utf8(line).expect("ASCII"));
+            }
+        }
+        assert_eq!(lines, ["one", "two", "three"], "split at {split}");
+    }
+}
+
+#[test]
+fn the_longest_line_passes_and_one_byte_more_does_not() {
+    let mut buffer = LineBuffer::default();
+    buffer.push(&[b'x'; LINE_LENGTH_MAX]);
+    assert_eq!(buffer.next_line(), Ok(None));
+    buffer.push(b"\n");
+    assert_eq!(buffer.next_line().map(|line| line.map(|line| line.len())), Ok(Some(LINE_LENGTH_MAX)));
+    buffer.push(&[b'x'; LINE_LENGTH_MAX + 1]);
+    assert_eq!(buffer.next_line(), Err(DecodeError::LineTooLong));
+}
