@@ -5,6 +5,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod check;
 pub mod config;
 pub mod nft;
 pub mod plan;
