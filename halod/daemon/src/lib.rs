@@ -6,6 +6,10 @@
 #![deny(unsafe_code)]
 
 pub mod check;
+mod cli;
 pub mod config;
 pub mod nft;
 pub mod plan;
+pub mod run;
+
+pub use cli::{main, main_from};
