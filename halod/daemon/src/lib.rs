@@ -1,1 +1,15 @@
+//! `halod`, the daemon: the I/O around `halod-core`.
+//!
+//! It reads packets from NFQUEUE and messages from nodes, lets the core decide, and carries out what it says. Nothing
+//! about routes, membership or rewriting is decided here.
 
+#![deny(unsafe_code)]
+
+pub mod check;
+mod cli;
+pub mod config;
+pub mod nft;
+pub mod plan;
+pub mod run;
+
+pub use cli::{main, main_from};

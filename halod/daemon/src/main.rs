@@ -1,0 +1,5 @@
+//! The command `halod`.
+
+fn main() -> std::process::ExitCode {
+    halod::main()
+}

@@ -1,0 +1,101 @@
+//! The nf_tables rules that hand packets to the daemon: one table, installed by netlink, gone with the process.
+//!
+//! The table belongs to the netlink socket that made it (`NFT_TABLE_F_OWNER`): nobody else can change it, and the
+//! kernel removes it when the socket closes, however the process ends. This module decides *which* packets are queued
+//! and at which hook; what becomes of them is the business of the data plane.
+
+mod expression;
+mod message;
+mod ruleset;
+mod transaction;
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+
+use netlink_sys::Socket;
+use netlink_sys::protocols::NETLINK_NETFILTER;
+
+use self::expression::QueueExpression;
+pub use self::transaction::RulesError;
+use self::transaction::Transaction;
+
+/// The mark (`SO_MARK`, `NFQA_MARK`) of packets that the daemon sends itself; the rules let them pass. ASCII "HALO".
+pub const OWN_MARK: u32 = 0x4841_4c4f;
+
+/// What the rules are about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RulesSpec {
+    /// The NFQUEUE number; also tells the tables of two daemons in one namespace apart.
+    pub queue: u16,
+    /// The service addresses.
+    pub addresses: Vec<IpAddr>,
+    /// The browser ports, one a route.
+    pub browser_ports: RangeInclusive<u16>,
+    /// The app ports, one a route.
+    pub app_ports: RangeInclusive<u16>,
+    /// Whether nodes see an address of this host instead of the client's. Needs the nf_tables `fib` expression.
+    pub masquerade: bool,
+}
+
+/// The installed table. Dropping it removes the table; [`Rules::remove`] does so too and reports errors.
+pub struct Rules {
+    socket: Socket,
+    table: String,
+    nodes: BTreeSet<SocketAddr>,
+}
+
+impl Rules {
+    /// Installs the rules in the network namespace of the calling thread, in one transaction, without any node.
+    ///
+    /// Queued packets without a listener are dropped (ICMP errors pass): bind the queue first.
+    ///
+    /// # Errors
+    ///
+    /// [`RulesError`]: the right is missing, the kernel lacks an expression, or another daemon has this queue.
+    pub fn install(spec: &RulesSpec) -> Result<Self, RulesError> {
+        let mut socket = Socket::new(NETLINK_NETFILTER).map_err(RulesError::Socket)?;
+        socket.bind_auto().map_err(RulesError::Socket)?;
+
+        let native = ruleset::install(spec, QueueExpression::Native).commit(&socket);
+        match native {
+            // The kernel is built without NFT_QUEUE: reach the iptables target through nft_compat.
+            Err(error) if error.is_unknown_to_the_kernel() => {
+                ruleset::install(spec, QueueExpression::Target).commit(&socket)?;
+            }
+            other => other?,
+        }
+        Ok(Self { socket, table: ruleset::table_name(spec.queue), nodes: BTreeSet::new() })
+    }
+
+    /// Makes `nodes` the service addresses of nodes, whose packets are queued. Costs the difference to those before,
+    /// and is one transaction.
+    ///
+    /// # Errors
+    ///
+    /// [`RulesError`]; the former nodes are still in force then.
+    pub fn set_nodes(&mut self, nodes: &BTreeSet<SocketAddr>) -> Result<(), RulesError> {
+        let added: Vec<SocketAddr> = nodes.difference(&self.nodes).copied().collect();
+        let removed: Vec<SocketAddr> = self.nodes.difference(nodes).copied().collect();
+        if added.is_empty() && removed.is_empty() {
+            return Ok(());
+        }
+        let mut transaction = Transaction::new();
+        ruleset::delete_nodes(&mut transaction, &self.table, &removed);
+        ruleset::add_nodes(&mut transaction, &self.table, &added);
+        transaction.commit(&self.socket)?;
+        self.nodes = nodes.clone();
+        Ok(())
+    }
+
+    /// Removes the table.
+    ///
+    /// # Errors
+    ///
+    /// [`RulesError`]; closing the socket removes the table even then.
+    pub fn remove(self) -> Result<(), RulesError> {
+        let mut transaction = Transaction::new();
+        ruleset::delete_table(&mut transaction, &self.table);
+        transaction.commit(&self.socket)
+    }
+}

@@ -1,0 +1,76 @@
+//! Netlink attributes as nf_tables wants them: numbers in network byte order, texts with a NUL.
+
+use netlink_packet_core::{NLA_ALIGNTO, NLA_F_NESTED, NLA_HEADER_SIZE};
+
+/// Attributes one after another, each padded to four bytes. Built by chaining `with_*`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Attributes(Vec<u8>);
+
+impl Attributes {
+    /// No attribute yet.
+    pub(super) fn new() -> Self {
+        Self::default()
+    }
+
+    /// The encoded attributes.
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Adds an attribute with raw bytes. `kind` is one of the kernel's `NFTA_*` numbers.
+    #[must_use]
+    pub(super) fn with_bytes(mut self, kind: u16, value: &[u8]) -> Self {
+        let length = u16::try_from(NLA_HEADER_SIZE + value.len()).expect("an attribute is shorter than 64 KiB");
+        self.0.extend_from_slice(&length.to_ne_bytes());
+        self.0.extend_from_slice(&kind.to_ne_bytes());
+        self.0.extend_from_slice(value);
+        self.0.resize(self.0.len().next_multiple_of(NLA_ALIGNTO), 0);
+        self
+    }
+
+    /// Adds a 32-bit number.
+    #[must_use]
+    pub(super) fn with_u32(self, kind: u16, value: u32) -> Self {
+        self.with_bytes(kind, &value.to_be_bytes())
+    }
+
+    /// Adds a 16-bit number.
+    #[must_use]
+    pub(super) fn with_u16(self, kind: u16, value: u16) -> Self {
+        self.with_bytes(kind, &value.to_be_bytes())
+    }
+
+    /// Adds a text.
+    #[must_use]
+    pub(super) fn with_text(self, kind: u16, value: &str) -> Self {
+        let mut bytes = value.as_bytes().to_vec();
+        bytes.push(0);
+        self.with_bytes(kind, &bytes)
+    }
+
+    /// Adds attributes within an attribute.
+    #[must_use]
+    pub(super) fn with_nested(self, kind: u16, inner: &Attributes) -> Self {
+        self.with_bytes(kind | NLA_F_NESTED, &inner.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_are_padded_and_nested_with_their_true_lengths() {
+        let inner = Attributes::new().with_u32(2, 0x0102_0304).with_text(1, "q");
+        let mut expected = Vec::new();
+        for half in [4 + 16, 7 | NLA_F_NESTED, 8, 2] {
+            expected.extend_from_slice(&half.to_ne_bytes());
+        }
+        expected.extend_from_slice(&[1, 2, 3, 4]);
+        for half in [4 + 2, 1_u16] {
+            expected.extend_from_slice(&half.to_ne_bytes());
+        }
+        expected.extend_from_slice(b"q\0\0\0");
+        assert_eq!(Attributes::new().with_nested(7, &inner).as_bytes(), expected);
+    }
+}
