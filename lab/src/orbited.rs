@@ -1,5 +1,8 @@
 //! The wire protocols of Orbited, for both ends, without I/O.
 
+pub mod encode;
+pub mod orbit;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
