@@ -3,6 +3,8 @@
 //! An actor is told what happened and answers with what to do. Who moves its bytes and its time (kernel sockets,
 //! smoltcp, a simulator) is not its business. It never reads a clock and draws random numbers only from its seed.
 
+pub mod event;
+
 use std::net::SocketAddr;
 
 use halod_core::time::Instant;

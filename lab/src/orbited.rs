@@ -2,6 +2,7 @@
 
 pub mod encode;
 pub mod orbit;
+pub mod request;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
