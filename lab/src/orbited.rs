@@ -1,6 +1,8 @@
 //! The wire protocols of Orbited, for both ends, without I/O.
 
 pub mod decode;
+pub mod encode;
+pub mod orbit;
 pub mod request;
 
 use schemars::JsonSchema;

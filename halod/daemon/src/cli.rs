@@ -87,7 +87,7 @@ pub fn main_from(args: impl Iterator<Item = OsString>) -> ExitCode {
         }
     };
     match arguments.command {
-        Command::Run(ConfigArgument { config }) => with_config(&config, |config| status(run::run(config))),
+        Command::Run(ConfigArgument { config }) => with_config(&config, |config| status(run::run(&config))),
         Command::Check(arguments) => with_config(&arguments.config.config, |config| {
             let spec = CheckSpec { config, nodes: arguments.nodes, probe_from: arguments.probe_from };
             let mut all_well = false;

@@ -7,9 +7,12 @@
 
 pub mod check;
 mod cli;
+mod clock;
 pub mod config;
+mod control;
 pub mod nft;
 pub mod plan;
+mod plane;
 pub mod run;
 
 pub use cli::{main, main_from};
