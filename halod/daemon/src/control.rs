@@ -45,8 +45,8 @@ impl ControlPort {
     ///
     /// An address cannot be bound; the message names it.
     pub(crate) async fn open(addresses: &[SocketAddr], events: &mpsc::Sender<Event>) -> io::Result<Self> {
-        let named = |address: SocketAddr| move |error: io::Error| {
-            io::Error::new(error.kind(), format!("control address {address}: {error}"))
+        let named = |address: SocketAddr| {
+            move |error: io::Error| io::Error::new(error.kind(), format!("control address {address}: {error}"))
         };
         let mut udp = Vec::new();
         for &address in addresses {
@@ -61,9 +61,8 @@ impl ControlPort {
 
     /// Sends a datagram; one that cannot be sent at once is lost, like any datagram.
     pub(crate) fn send_datagram(&self, to: SocketAddr, bytes: &[u8]) {
-        let same_version = |socket: &&Rc<UdpSocket>| {
-            socket.local_addr().is_ok_and(|local| local.is_ipv4() == to.is_ipv4())
-        };
+        let same_version =
+            |socket: &&Rc<UdpSocket>| socket.local_addr().is_ok_and(|local| local.is_ipv4() == to.is_ipv4());
         if let Some(socket) = self.udp.iter().find(same_version)
             && let Err(error) = socket.try_send_to(bytes, to)
         {

@@ -4,6 +4,7 @@
 //! plane, behind a lock.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::IsTerminal;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,8 @@ use halod_core::rewrite::{Rewrite, RewriteConfig};
 use halod_core::routing::Routing;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::EnvFilter;
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -31,12 +34,15 @@ const EVENTS_MAX: usize = 1024;
 /// router's own connections, whose ports begin at 32768 unless configured otherwise.
 const SOURCE_PORTS: std::ops::RangeInclusive<u16> = 1024..=32_767;
 
-/// Runs the daemon until SIGTERM or SIGINT.
+/// Runs the daemon until SIGTERM or SIGINT. Logs to standard error, at the level that `RUST_LOG` says, or INFO.
 ///
 /// # Errors
 ///
 /// Something that the daemon needs cannot be had: a port, the queue, the rules. The message says which.
 pub fn run(config: &Config) -> anyhow::Result<()> {
+    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(colours).with_env_filter(filter).init();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     tokio::task::LocalSet::new().block_on(&runtime, serve(config))
 }
@@ -90,7 +96,6 @@ impl Daemon {
             source_ports: SourcePorts::new(&SOURCE_PORTS).expect("a constant range with ports in it"),
             seed: rand::random(),
         }));
-        let control = ControlPort::open(&config.control, &events).await?;
         // The queue is bound before a rule can send packets to it, so that none is lost.
         let packets_ended = plane::start(config.queue, plane.clone(), clock)
             .with_context(|| format!("NFQUEUE {} cannot be used (try `halod check`)", config.queue))?;
@@ -102,6 +107,8 @@ impl Daemon {
             masquerade: config.masquerade,
         })
         .context("the packet rules cannot be installed (try `halod check`)")?;
+        // Last, so that a node that is let in finds everything in place.
+        let control = ControlPort::open(&config.control, &events).await?;
         let cluster = Cluster::new(
             clock.now(),
             ClusterConfig {
