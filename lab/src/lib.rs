@@ -3,3 +3,4 @@
 pub mod actors;
 pub mod observation;
 pub mod orbited;
+pub mod scenario;
