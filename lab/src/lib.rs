@@ -3,4 +3,6 @@
 pub mod actors;
 pub mod observation;
 pub mod orbited;
+pub mod report;
 pub mod scenario;
+pub mod snapshot;
