@@ -1,0 +1,122 @@
+//! From the written form to the checked one: resolves names, reads quantities and walks through the steps.
+//!
+//! Every mistake of meaning is collected. Whatever a mistake leaves unknown is left out and checked no further, so that
+//! one mistake makes one diagnostic.
+
+mod hosts;
+mod names;
+mod steps;
+mod text;
+
+use std::ops::Range;
+use std::path::Path;
+
+use self::hosts::{Hosts, Links};
+use self::steps::Walk;
+use super::diagnostic::Diagnostic;
+use super::file::{self, File};
+use super::located::{At, Unit};
+use super::quantity::Quantity;
+use super::{Invariant, Only, ROUTES_MAX, Router, Scenario};
+
+/// Mistakes found so far.
+#[derive(Debug, Default)]
+struct Mistakes(Vec<Diagnostic>);
+
+impl Mistakes {
+    fn add(&mut self, span: &Range<usize>, message: impl Into<String>, label: impl Into<String>) {
+        self.0.push(Diagnostic { message: message.into(), label: label.into(), span: span.clone() });
+    }
+
+    /// The value of a quantity, unless its text is wrong.
+    fn quantity<Q: Quantity>(&mut self, unit: &Unit<Q>) -> Option<Q> {
+        let At { value: text, span } = &unit.text;
+        match Q::parse(text) {
+            Ok(quantity) => Some(quantity),
+            Err(label) => {
+                self.add(span, format!("\"{text}\" is not {}", Q::NAME), label);
+                None
+            }
+        }
+    }
+
+    /// The value of an optional quantity, the default if it is not given or wrong.
+    fn quantity_or<Q: Quantity>(&mut self, unit: Option<&Unit<Q>>, default: Q) -> Q {
+        unit.and_then(|unit| self.quantity(unit)).unwrap_or(default)
+    }
+
+    /// Adds a mistake unless `number` is from 1 to `max`.
+    fn count<N: Copy + Into<u64>>(&mut self, number: &At<N>, what: &str, max: u64) -> bool {
+        let value = number.value.into();
+        let fits = (1..=max).contains(&value);
+        if !fits {
+            self.add(&number.span, format!("{value} is not a possible number of {what}"), format!("from 1 to {max}"));
+        }
+        fits
+    }
+}
+
+/// Checks `file`, which was read from `source` at `path`.
+pub(super) fn check(path: &str, source: &str, file: &File) -> Result<Scenario, Vec<Diagnostic>> {
+    let mut mistakes = Mistakes::default();
+    check_name(&mut mistakes, path, &file.scenario);
+    if file.about.value.trim().is_empty() {
+        mistakes.add(&file.about.span, "the scenario says nothing about itself", "a sentence or two");
+    }
+    let router = router(&mut mistakes, &file.router);
+    let links = Links::read(&mut mistakes, file);
+    let hosts = Hosts::read(&mut mistakes, file, &router, &links);
+    let steps = Walk::new(&mut mistakes, source, &router, &hosts).steps(&file.steps);
+    if !mistakes.0.is_empty() {
+        return Err(mistakes.0);
+    }
+    let Hosts { nodes, browsers, apps, clients } = hosts;
+    Ok(Scenario {
+        name: file.scenario.value.clone(),
+        about: file.about.value.trim().to_owned(),
+        tags: file.tags.iter().copied().collect(),
+        only: file.only.as_ref().map(|only| Only { engine: only.engine, because: only.because.clone() }),
+        needs: file.needs.clone(),
+        seed: file.seed.unwrap_or(1),
+        router,
+        nodes,
+        browsers,
+        apps,
+        clients,
+        steps,
+        always: file.always.as_deref().unwrap_or(&Invariant::ALL).iter().copied().collect(),
+    })
+}
+
+fn check_name(mistakes: &mut Mistakes, path: &str, name: &At<String>) {
+    let stem = Path::new(path).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    if name.value != stem {
+        let message = format!("the scenario is called \"{}\", but its file \"{stem}\"", name.value);
+        mistakes.add(&name.span, message, "both have the same name");
+    }
+}
+
+fn router(mistakes: &mut Mistakes, router: &At<file::Router>) -> Router {
+    use std::time::Duration;
+    let file::Router { routes, reserve, heartbeat, misses, drain, masquerade, family } = &router.value;
+    mistakes.count(routes, "routes", ROUTES_MAX.into());
+    if let Some(misses) = misses {
+        mistakes.count(misses, "misses", 1_000);
+    }
+    let heartbeat_read = mistakes.quantity_or(heartbeat.as_ref(), Duration::from_millis(50));
+    if let Some(heartbeat) = heartbeat.as_ref().filter(|_| heartbeat_read.is_zero()) {
+        mistakes.add(&heartbeat.text.span, "heartbeats need time between them", "more than zero");
+    }
+    Router {
+        routes: routes.value,
+        reserve: reserve.unwrap_or(1),
+        heartbeat: heartbeat_read,
+        misses: misses.as_ref().map_or(3, |misses| misses.value),
+        drain: mistakes.quantity_or(drain.as_ref(), Duration::from_secs(10)),
+        masquerade: *masquerade,
+        family: family.unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,286 @@
+//! A walk through the steps that keeps account of who has joined, is connected or holds connections, so that each step
+//! is possible after those before it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use halod_core::ids::{RouteId, Side};
+
+use super::Mistakes;
+use super::hosts::Hosts;
+use super::names::names;
+use super::text::as_written;
+use crate::scenario::file::{self, Names, Verb};
+use crate::scenario::located::{At, Either};
+use crate::scenario::{
+    Action, Answer, App, BrowserGroup, Command, Condition, Expectation, Hold, Load, Node, Ref, Router, Run, RunHost,
+    Step, Stray, StrayPath, TcpFlag, WITHIN_DEFAULT,
+};
+
+/// The largest event body, in bytes. Larger ones would measure the links, not the router.
+const BODY_MAX: u32 = 1_000_000;
+
+/// The state of affairs after the steps so far.
+pub(super) struct Walk<'a> {
+    pub(super) mistakes: &'a mut Mistakes,
+    source: &'a str,
+    router: &'a Router,
+    pub(super) hosts: &'a Hosts,
+    joined: BTreeSet<Ref<Node>>,
+    connected: BTreeSet<Ref<BrowserGroup>>,
+    events: u64,
+    flows_by_app: BTreeMap<Ref<App>, u32>,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(mistakes: &'a mut Mistakes, source: &'a str, router: &'a Router, hosts: &'a Hosts) -> Self {
+        Self {
+            mistakes,
+            source,
+            router,
+            hosts,
+            joined: BTreeSet::new(),
+            connected: BTreeSet::new(),
+            events: 0,
+            flows_by_app: BTreeMap::new(),
+        }
+    }
+
+    /// The steps, but for those with a mistake.
+    pub(super) fn steps(mut self, steps: &[At<file::Step>]) -> Vec<Step> {
+        steps.iter().filter_map(|step| self.step(step)).collect()
+    }
+
+    fn step(&mut self, step: &At<file::Step>) -> Option<Step> {
+        let action = self.action(&step.value.head, &step.span);
+        let mut expect = self.expectations(&step.value.rest.expect);
+        if !expect.iter().any(|expectation| expectation.condition == Condition::Settled) {
+            expect.push(Expectation { condition: Condition::Settled, within: WITHIN_DEFAULT });
+        }
+        let before = &self.source[..step.span.start];
+        let line = before.matches('\n').count() + 1;
+        Some(Step { text: as_written(self.source, step.span.start), line, action: action?, expect })
+    }
+
+    fn action(&mut self, verb: &Verb, span: &Range<usize>) -> Option<Action> {
+        match verb {
+            Verb::Join(names) => self.join(names),
+            Verb::Leave(name) => self.leave(name),
+            Verb::Connect(name) => self.connect(name),
+            Verb::Disconnect(name) => self.disconnect(name),
+            Verb::Load(load) => self.load(load, span).map(Action::Load),
+            Verb::Hold(hold) => self.hold(hold).map(Action::Hold),
+            Verb::Probe(name) => self.probe(name),
+            Verb::Stray(stray) => self.stray(stray).map(Action::Stray),
+            Verb::Wait(duration) => self.mistakes.quantity(duration).map(Action::Wait),
+            Verb::Run(run) => self.run(run).map(Action::Run),
+        }
+    }
+
+    fn join(&mut self, names: &Names) -> Option<Action> {
+        let mut joining = Vec::new();
+        for (node, span) in self.nodes(names) {
+            if self.joined.insert(node) {
+                joining.push(node);
+            } else {
+                let message = format!("node \"{}\" joins a second time", self.hosts.nodes[node].name);
+                self.mistakes.add(&span, message, "it has not left since");
+            }
+        }
+        (!joining.is_empty()).then_some(Action::Join(joining))
+    }
+
+    fn leave(&mut self, name: &At<String>) -> Option<Action> {
+        let node = self.node(&name.value, &name.span)?;
+        if !self.joined.remove(&node) {
+            self.mistakes.add(&name.span, format!("node \"{}\" leaves before it joins", name.value), "join it first");
+        }
+        Some(Action::Leave(node))
+    }
+
+    fn connect(&mut self, name: &At<String>) -> Option<Action> {
+        let group = self.group(name)?;
+        if !self.connected.insert(group) {
+            let message = format!("the browsers \"{}\" connect a second time", name.value);
+            self.mistakes.add(&name.span, message, "disconnect them first");
+        }
+        Some(Action::Connect(group))
+    }
+
+    fn disconnect(&mut self, name: &At<String>) -> Option<Action> {
+        let group = self.group(name)?;
+        if !self.connected.remove(&group) {
+            let message = format!("the browsers \"{}\" are not connected", name.value);
+            self.mistakes.add(&name.span, message, "connect them first");
+        }
+        Some(Action::Disconnect(group))
+    }
+
+    fn load(&mut self, load: &file::Load, span: &Range<usize>) -> Option<Load> {
+        if self.hosts.browsers.is_empty() {
+            self.mistakes.add(span, "a load without browsers", "it has no user to go to");
+        }
+        self.mistakes.count(&load.events, "events", u32::MAX.into());
+        if let Some(size) = &load.size {
+            self.mistakes.count(size, "bytes of a body", BODY_MAX.into());
+        }
+        self.events += u64::from(load.events.value);
+        let (app, rate) = (self.app(&load.app), self.mistakes.quantity(&load.rate));
+        let size_min = load.size.as_ref().map_or(0, |size| size.value);
+        Some(Load { app: app?, events: load.events.value, rate: rate?, size_min, wait: load.wait })
+    }
+
+    fn hold(&mut self, hold: &file::Hold) -> Option<Hold> {
+        let counts_fit = self.mistakes.count(&hold.flows, "flows", u16::MAX.into())
+            & self.mistakes.count(&hold.routes, "routes", self.router.routes.into());
+        let app = self.app(&hold.app)?;
+        let (flows, routes) = (hold.flows.value, hold.routes.value);
+        if self.flows_by_app.insert(app, flows).is_some() {
+            let message = format!("app \"{}\" holds connections already", hold.app.value);
+            self.mistakes.add(&hold.app.span, message, "an app holds once");
+        }
+        let ports = self.hosts.apps[app].ports;
+        if let Some(ports) = ports.filter(|&ports| counts_fit && flows.div_ceil(routes.into()) > ports.into()) {
+            let message = format!("{flows} flows over {routes} routes do not fit into {ports} local ports");
+            self.mistakes.add(&hold.flows.span, message, format!("at most {}", u32::from(ports) * u32::from(routes)));
+        }
+        Some(Hold { app, flows, routes })
+    }
+
+    fn probe(&mut self, name: &At<String>) -> Option<Action> {
+        let app = self.app(name)?;
+        if !self.flows_by_app.contains_key(&app) {
+            self.mistakes.add(&name.span, format!("app \"{}\" holds no connections", name.value), "hold some first");
+        }
+        Some(Action::Probe(app))
+    }
+
+    fn stray(&mut self, stray: &file::Stray) -> Option<Stray> {
+        let path = self.stray_path(stray);
+        let flags: BTreeSet<TcpFlag> = stray.flags.value.iter().copied().collect();
+        if flags.contains(&TcpFlag::Syn) && !flags.contains(&TcpFlag::Ack) {
+            self.mistakes.add(&stray.flags.span, "a SYN starts a connection, it is no stray packet", "leave it out");
+        }
+        if flags.contains(&TcpFlag::Rst) && stray.answer.value == Answer::Rst {
+            self.mistakes.add(&stray.answer.span, "nobody answers RST with RST", "RFC 9293, 3.5.2: none");
+        }
+        if let Some(cut) = &stray.cut {
+            self.mistakes.count(cut, "bytes to send", 60);
+        }
+        Some(Stray {
+            path: path?,
+            flags,
+            cut: stray.cut.as_ref().map(|cut| cut.value),
+            bad_checksum: stray.bad_checksum,
+            options: stray.options,
+            answer: stray.answer.value,
+        })
+    }
+
+    fn stray_path(&mut self, stray: &file::Stray) -> Option<StrayPath> {
+        let At { value: from, span } = &stray.from;
+        if let Some(from) = self.hosts.client(from) {
+            if let Some(side) = &stray.side {
+                self.mistakes.add(&side.span, "a client has no service port", "the side belongs into \"to\"");
+            }
+            let Either::Long(service) = &stray.to.value else {
+                self.mistakes.add(&stray.to.span, "a client sends to a service port", "as in {route: 3, side: app}");
+                return None;
+            };
+            self.mistakes.count(&service.route, "routes", self.router.routes.into());
+            let route = RouteId::new(service.route.value)?;
+            return Some(StrayPath::ToService { from, route, side: side_or_default(service.side) });
+        }
+        let from = self.host_of(from, span, "clients and nodes")?;
+        if !self.joined.contains(&from) {
+            self.mistakes.add(span, format!("node \"{}\" is not running", stray.from.value), "join it first");
+        }
+        let Either::Short(to) = &stray.to.value else {
+            self.mistakes.add(&stray.to.span, "a node sends to a client", "the name of a client");
+            return None;
+        };
+        let clients = names(&self.hosts.clients, |client| &client.name);
+        let Some(to) = self.hosts.client(to) else {
+            self.unknown("client", to, &stray.to.span, &clients);
+            return None;
+        };
+        Some(StrayPath::FromNode { from, side: side_or_default(stray.side.as_ref().map(|side| side.value)), to })
+    }
+
+    fn run(&mut self, run: &file::Run) -> Option<Run> {
+        let At { value: name, span } = &run.on;
+        let on = match name.as_str() {
+            "router" => Some(RunHost::Router),
+            _ => match self.hosts.client(name) {
+                Some(client) => Some(RunHost::Client(client)),
+                None => self.host_of(name, span, "hosts besides the router").map(RunHost::Node),
+            },
+        };
+        let command = Command::parse(&run.command.value, self.router.routes)
+            .map_err(|why| self.mistakes.add(&run.command.span, "the command does not fit", why));
+        Some(Run { on: on?, command: command.ok()?, stdout: run.stdout.clone(), status: run.status.unwrap_or(0) })
+    }
+
+    fn expectations(&mut self, expect: &[file::Expect]) -> Vec<Expectation> {
+        let mut expectations = Vec::new();
+        for expect in expect {
+            let within = self.mistakes.quantity_or(expect.rest.within.as_ref(), WITHIN_DEFAULT);
+            let conditions = self.conditions(&expect.head);
+            expectations.extend(conditions.into_iter().map(|condition| Expectation { condition, within }));
+        }
+        expectations
+    }
+
+    fn conditions(&mut self, condition: &file::Condition) -> Vec<Condition> {
+        match condition {
+            file::Condition::Connected(count) => {
+                let groups = self.connected.iter().map(|&group| u64::from(self.hosts.browsers[group].count));
+                let most = groups.sum();
+                self.at_most(count, most, "browsers are told to connect");
+                vec![Condition::Connected(count.value)]
+            }
+            file::Condition::Delivered(count) => {
+                self.at_most(count, self.events, "events are dispatched");
+                vec![Condition::Delivered(count.value)]
+            }
+            file::Condition::FlowsAnswered(count) => {
+                let most = self.flows_by_app.values().map(|&flows| u64::from(flows)).sum();
+                self.at_most(count, most, "flows are held");
+                vec![Condition::FlowsAnswered(count.value)]
+            }
+            file::Condition::Active(names) => self.present_nodes(names).map(Condition::Active).collect(),
+            file::Condition::Reserve(names) => self.present_nodes(names).map(Condition::Reserve).collect(),
+            file::Condition::Settled(settled) => {
+                if !settled.value {
+                    self.mistakes.add(&settled.span, "only rest can be expected", "true, or leave it out");
+                }
+                vec![Condition::Settled]
+            }
+        }
+    }
+
+    fn at_most(&mut self, count: &At<u32>, most: u64, what: &str) {
+        if u64::from(count.value) > most {
+            let message = format!("{} can never be reached", count.value);
+            self.mistakes.add(&count.span, message, format!("up to this step {most} {what}"));
+        }
+    }
+
+    fn present_nodes(&mut self, names: &Names) -> impl Iterator<Item = Ref<Node>> + use<> {
+        let nodes = self.nodes(names);
+        for (node, span) in &nodes {
+            if !self.joined.contains(node) {
+                let message = format!("node \"{}\" is not there to be expected", self.hosts.nodes[*node].name);
+                self.mistakes.add(span, message, "it has not joined, or has left");
+            }
+        }
+        nodes.into_iter().map(|(node, _)| node)
+    }
+}
+
+fn side_or_default(side: Option<file::Side>) -> Side {
+    match side {
+        Some(file::Side::App) => Side::App,
+        Some(file::Side::Browser) | None => Side::Browser,
+    }
+}

@@ -1,0 +1,191 @@
+//! What a scenario does, step by step, and what has to come of it.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use halod_core::ids::{RouteId, Side};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::command::Command;
+use super::quantity::Rate;
+use super::table::Ref;
+use super::{App, BrowserGroup, Client, Node};
+
+/// One thing that is done, and what has to come of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// The verb and its arguments as they are written, in one line, without expectations.
+    pub text: String,
+    /// The line of the file, from 1.
+    pub line: usize,
+    /// What is done.
+    pub action: Action,
+    /// What has to become true, in this order. [`Condition::Settled`] is always among it.
+    pub expect: Vec<Expectation>,
+}
+
+/// What a step does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Starts nodes that are not running, each after the welcome of the one before.
+    Join(Vec<Ref<Node>>),
+    /// A node that has joined leaves.
+    Leave(Ref<Node>),
+    /// All browsers of a group, none of which is connected, connect.
+    Connect(Ref<BrowserGroup>),
+    /// All browsers of a connected group close.
+    Disconnect(Ref<BrowserGroup>),
+    /// An app dispatches events.
+    Load(Load),
+    /// An app that holds nothing yet opens connections and keeps them.
+    Hold(Hold),
+    /// Each connection that an app holds is used once more.
+    Probe(Ref<App>),
+    /// One packet that belongs to no connection.
+    Stray(Stray),
+    /// Nothing, for a while.
+    Wait(Duration),
+    /// A command on a host.
+    Run(Run),
+}
+
+/// Events that an app dispatches to all users in turn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Load {
+    /// Which app.
+    pub app: Ref<App>,
+    /// How many events, at least 1.
+    pub events: u32,
+    /// How many a second.
+    pub rate: Rate,
+    /// The smallest body, in bytes; 0 for as small as it gets.
+    pub size_min: u32,
+    /// Whether the step ends with the last event, rather than at once.
+    pub wait: bool,
+}
+
+/// Connections that an app holds open: flow i (from 0) is on route `1 + i mod routes`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// Which app.
+    pub app: Ref<App>,
+    /// How many connections, at least 1; no more to each route than the app has local ports.
+    pub flows: u32,
+    /// Over how many routes, 1..=N.
+    pub routes: u16,
+}
+
+/// One TCP packet that belongs to no connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stray {
+    /// From where to where.
+    pub path: StrayPath,
+    /// The flags it has set. Never SYN alone, which would start a connection.
+    pub flags: BTreeSet<TcpFlag>,
+    /// Only so many bytes of the TCP segment are sent.
+    pub cut: Option<u16>,
+    /// Its TCP checksum is wrong.
+    pub bad_checksum: bool,
+    /// It has TCP options.
+    pub options: bool,
+    /// What its sender gets.
+    pub answer: Answer,
+}
+
+/// The way of a stray packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StrayPath {
+    /// From a client to a service port of the router.
+    ToService {
+        /// The sender.
+        from: Ref<Client>,
+        /// The route.
+        route: RouteId,
+        /// Which of its ports.
+        side: Side,
+    },
+    /// From a service address of a node that is running to a client.
+    FromNode {
+        /// The sender.
+        from: Ref<Node>,
+        /// From which of its service addresses.
+        side: Side,
+        /// The receiver.
+        to: Ref<Client>,
+    },
+}
+
+/// A flag of a TCP packet (RFC 9293, 3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "the names are the RFC's")]
+pub enum TcpFlag {
+    Fin,
+    Syn,
+    Rst,
+    Psh,
+    Ack,
+}
+
+/// What the sender of a stray packet gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    /// RST.
+    Rst,
+    /// Nothing.
+    None,
+}
+
+/// A command on a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// Where.
+    pub on: RunHost,
+    /// The command line, for `sh -c`.
+    pub command: Command,
+    /// What has to be in its output.
+    pub stdout: Option<String>,
+    /// The exit status that it has to have.
+    pub status: u8,
+}
+
+/// Where a command runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunHost {
+    /// On the router itself.
+    Router,
+    /// On a client.
+    Client(Ref<Client>),
+    /// On a node's host; its process need not run.
+    Node(Ref<Node>),
+}
+
+/// Something that has to become true in time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expectation {
+    /// What.
+    pub condition: Condition,
+    /// How long it may take, from the start of the step.
+    pub within: Duration,
+}
+
+/// Something that can become true.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// Exactly so many browsers of all groups have a connection (or a parked poll).
+    Connected(u32),
+    /// A node is active.
+    Active(Ref<Node>),
+    /// A node is in reserve.
+    Reserve(Ref<Node>),
+    /// Browsers have shown so many different events, of all loads since the start.
+    Delivered(u32),
+    /// So many held connections of all apps have been answered, each since it was last used.
+    FlowsAnswered(u32),
+    /// What the steps so far have caused has come to rest: the nodes know the table that the daemon has, no move
+    /// drains, and each browser of a connected group is connected to the owner of its route. Events of a load that
+    /// runs beside the steps may be under way.
+    Settled,
+}
