@@ -3,7 +3,13 @@
 //! An actor is told what happened and answers with what to do. Who moves its bytes and its time (kernel sockets,
 //! smoltcp, a simulator) is not its business. It never reads a clock and draws random numbers only from its seed.
 
+mod backoff;
 pub mod event;
+pub mod node;
+mod timers;
+#[cfg(test)]
+mod transcript;
+mod wire;
 
 use std::net::SocketAddr;
 

@@ -48,33 +48,24 @@ impl fmt::Display for Recipient {
 }
 
 /// Why a stream is not ORBIT 1.0, or not any more; it cannot be read on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OrbitError {
     /// A request does not begin with `Orbit 1.0`, or a reply with `Success` or `Failure`.
+    #[error("Not ORBIT 1.0")]
     UnknownStart,
     /// A head is longer than [`HEAD_LENGTH_MAX`].
+    #[error("The head is longer than {HEAD_LENGTH_MAX} bytes")]
     HeadTooLong,
     /// A body is announced that is longer than [`BODY_LENGTH_MAX`].
+    #[error("The body is longer than {BODY_LENGTH_MAX} bytes")]
     BodyTooLong,
     /// A head is not UTF-8.
+    #[error("The head is not UTF-8")]
     NotText,
     /// A reply has no id, or a line that is no header.
+    #[error("The reply has no id or a line that is no header")]
     MalformedReply,
 }
-
-impl fmt::Display for OrbitError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            OrbitError::UnknownStart => "Not ORBIT 1.0",
-            OrbitError::HeadTooLong => "The head is longer than 64 KiB",
-            OrbitError::BodyTooLong => "The body is longer than 1 MiB",
-            OrbitError::NotText => "The head is not UTF-8",
-            OrbitError::MalformedReply => "The reply has no id or a line that is no header",
-        })
-    }
-}
-
-impl std::error::Error for OrbitError {}
 
 #[cfg(test)]
 fn recipient(user: &str) -> Recipient {
