@@ -3,6 +3,7 @@
 //! An actor is told what happened and answers with what to do. Who moves its bytes and its time (kernel sockets,
 //! smoltcp, a simulator) is not its business. It never reads a clock and draws random numbers only from its seed.
 
+pub mod app;
 mod backoff;
 pub mod event;
 pub mod node;

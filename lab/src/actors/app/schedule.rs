@@ -1,0 +1,133 @@
+//! Which event is due when, and for which user. Not whether it can be sent.
+
+use std::time::Duration;
+
+use halod_core::time::Instant;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+
+use crate::observation::EventId;
+
+/// A user of the app, by its position in the config.
+pub(super) type UserIndex = usize;
+
+/// An event that is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Event {
+    pub(super) id: EventId,
+    /// The least length of its body.
+    pub(super) body_bytes: usize,
+}
+
+/// Evenly spaced events that are still to come.
+#[derive(Debug)]
+pub(super) struct Load {
+    pub(super) events: u64,
+    pub(super) interval: Duration,
+    pub(super) body_bytes: usize,
+    /// When the next one is due.
+    pub(super) due: Instant,
+}
+
+/// All loads of an app. Events are numbered from 1 in the order in which they fall due.
+#[derive(Debug)]
+pub(super) struct Schedule {
+    loads: Vec<Load>,
+    numbered: EventId,
+    users: usize,
+    /// The rest of the users, shuffled; each gets one event before any gets two.
+    deck: Vec<UserIndex>,
+    rng: StdRng,
+}
+
+impl Schedule {
+    pub(super) fn new(users: usize, seed: u64) -> Self {
+        Self { loads: Vec::new(), numbered: 0, users, deck: Vec::new(), rng: StdRng::seed_from_u64(seed) }
+    }
+
+    /// Begins a load, beside those that run. Without users there is nobody to send to.
+    pub(super) fn add(&mut self, load: Load) {
+        if load.events > 0 && self.users > 0 {
+            self.loads.push(load);
+        }
+    }
+
+    /// Takes the next event that is due.
+    pub(super) fn take_due(&mut self, now: Instant) -> Option<(UserIndex, Event)> {
+        let loads = self.loads.iter().enumerate();
+        let (index, _) = loads.min_by_key(|(_, load)| load.due).filter(|(_, load)| load.due <= now)?;
+        let load = &mut self.loads[index];
+        load.due = load.due + load.interval;
+        load.events -= 1;
+        self.numbered += 1;
+        let event = Event { id: self.numbered, body_bytes: load.body_bytes };
+        if load.events == 0 {
+            self.loads.remove(index);
+        }
+        Some((self.draw_user(), event))
+    }
+
+    /// When the next event is due.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.loads.iter().map(|load| load.due).min()
+    }
+
+    fn draw_user(&mut self) -> UserIndex {
+        if self.deck.is_empty() {
+            self.deck.extend(0..self.users);
+            self.deck.shuffle(&mut self.rng);
+        }
+        self.deck.pop().expect("a load is only added where there are users")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Instant {
+        Instant::ORIGIN + Duration::from_millis(1_000 + ms)
+    }
+
+    fn load(events: u64, interval_ms: u64) -> Load {
+        Load { events, interval: Duration::from_millis(interval_ms), body_bytes: 0, due: at(0) }
+    }
+
+    #[test]
+    fn events_are_evenly_spaced_and_numbered_over_all_loads() {
+        let mut schedule = Schedule::new(3, 1);
+        schedule.add(load(3, 10));
+        schedule.add(load(2, 15));
+        let mut due = Vec::new();
+        while let Some(next) = schedule.next() {
+            assert_eq!(schedule.take_due(next - Duration::from_nanos(1)), None);
+            let (_, event) = schedule.take_due(next).unwrap();
+            due.push((next, event.id));
+        }
+        assert_eq!(due, [(at(0), 1), (at(0), 2), (at(10), 3), (at(15), 4), (at(20), 5)]);
+    }
+
+    #[test]
+    fn every_user_gets_about_as_many_and_the_seed_decides_the_order() {
+        let users = |seed| {
+            let mut schedule = Schedule::new(4, seed);
+            schedule.add(load(12, 0));
+            std::iter::from_fn(|| schedule.take_due(at(0)).map(|(user, _)| user)).collect::<Vec<_>>()
+        };
+        for round in users(7).chunks(4) {
+            let mut round = round.to_vec();
+            round.sort_unstable();
+            assert_eq!(round, [0, 1, 2, 3]);
+        }
+        assert_eq!(users(7), users(7));
+        assert_ne!(users(7), users(8));
+    }
+
+    #[test]
+    fn nobody_to_send_to_is_nothing_to_do() {
+        let mut schedule = Schedule::new(0, 1);
+        schedule.add(load(5, 0));
+        assert_eq!((schedule.next(), schedule.take_due(at(9))), (None, None));
+    }
+}
