@@ -39,7 +39,7 @@ pub struct AppConfig {
     pub server: IpAddr,
     /// The app port of route 1.
     pub app_port_first: u16,
-    /// The number of routes, N.
+    /// The number of routes, N; at least 1.
     pub routes: u16,
     /// The users to whom events go.
     pub users: Vec<String>,
@@ -93,6 +93,10 @@ pub struct App {
 
 impl App {
     /// An app that does nothing yet.
+    ///
+    /// # Panics
+    ///
+    /// If there are users and `routes` is 0: a cluster without routes cannot be configured.
     pub fn new(config: AppConfig) -> Self {
         Self {
             wire: Wire::new(HALF_CLOSE),

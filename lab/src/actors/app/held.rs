@@ -42,7 +42,7 @@ impl Held {
 
     /// Dials `flows` connections, one route after another over 1..=`routes`.
     pub(super) fn open(&mut self, now: Instant, config: &AppConfig, flows: u32, routes: u16, wire: &mut Wire) {
-        let routes = u32::from(routes.clamp(1, config.routes));
+        let routes = u32::from(routes.min(config.routes).max(1));
         for index in 0..flows {
             let conn = wire.dial(config.port_of(RouteId::from_index((index % routes) as usize)));
             self.flow_by_conn.insert(conn, self.flows.len());

@@ -141,3 +141,23 @@ fn a_body_has_the_length_that_was_asked_for() {
     let lines = app.input(Input::Connected(ConnId(1)));
     assert!(lines[0].contains("\r\nlength: 500\r\n"), "{lines:?}");
 }
+
+/// A route moved: alice's browser is still at the former node, bob's is on its way to the new one.
+#[test]
+fn the_way_to_a_user_is_kept_while_another_user_looks_for_the_new_node() {
+    let mut app = app_for(&["alice", "bob"]);
+    app.command(load(2, 0));
+    let lines = app.input(Input::Connected(ConnId(1)));
+    // Which of them has event 1 is up to the seed; that one stays where it is.
+    let (stays, moves) = if lines[1].contains("alice") { ("alice", "bob") } else { ("bob", "alice") };
+    assert_eq!(app.received(ConnId(1), success(1)), [settled(stays, 1)]);
+    app.pass_ms(1_000);
+    for conn in 2..6 {
+        assert_eq!(app.received(ConnId(conn - 1), failure(2)), [failed(moves, 2)]);
+        let lines = app.pass_ms(200);
+        assert_eq!(lines.first(), Some(&dial(conn)));
+        assert_eq!(lines.get(1), (conn > 2).then(|| format!("finish {}", conn - 1)).as_ref());
+        assert_eq!(app.input(Input::Connected(ConnId(conn))), sent(conn, moves, 2, u32::try_from(conn).unwrap()));
+    }
+    assert_eq!(app.received(ConnId(5), success(2)), [settled(moves, 2)]);
+}

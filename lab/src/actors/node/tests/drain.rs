@@ -38,6 +38,7 @@ fn a_drain_is_reported_when_the_last_named_browser_has_ended() {
     assert_eq!(named, [send(bob, "<script>r();</script>")]);
 
     assert_eq!(node.input(Input::PeerFinished(bob)), [finish(bob), detached("bob")]);
+    assert_eq!(node.received(ConnId(1), reconnect("browser", &[BOB], 0)), Vec::<String>::new());
     assert_eq!(node.input(Input::Ended(bob, End::Closed)), drained());
     assert_eq!(node.received(ConnId(1), reconnect("browser", &[], 0)), Vec::<String>::new());
 }

@@ -28,7 +28,7 @@ fn a_browser_that_polls_again_in_time_stays_attached() {
     node.received(app, orbit("1", &["alice"], "x"));
     node.input(Input::Acked(first, 1));
     // The absence begins when the answered poll has ended.
-    assert_eq!(node.pass_ms(1_500), Vec::<String>::new());
+    assert_eq!(node.pass_ms(2_500), Vec::<String>::new());
     node.input(Input::Ended(first, End::Closed));
     assert_eq!(node.pass_ms(1_999), Vec::<String>::new());
     let second = node.accept(BROWSER, "10.0.2.1:4001");
