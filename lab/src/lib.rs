@@ -1,5 +1,5 @@
-//! The test lab of HaloD: fake nodes, apps and browsers, scenarios of joins and leaves, and the engines that run them.
 
 pub mod actors;
+pub mod network;
 pub mod observation;
 pub mod orbited;
