@@ -5,6 +5,7 @@
 //! is touched.
 
 pub mod clock;
+pub mod fabric;
 mod netlink;
 pub mod netns;
 pub mod pcap;
