@@ -11,6 +11,7 @@ pub mod netns;
 pub mod pcap;
 pub mod privileges;
 pub mod process;
+pub mod sockets;
 pub mod tun;
 pub mod wire;
 
