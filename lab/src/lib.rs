@@ -1,9 +1,19 @@
 //! The test lab of HaloD: fake nodes, apps and browsers, scenarios of joins and leaves, and the engines that run them.
 
 pub mod actors;
+mod addresses;
 pub mod catalogue;
+pub mod engine;
+pub mod engines;
+pub mod ledger;
+pub mod network;
 pub mod observation;
 pub mod orbited;
+mod outbox;
+#[cfg(test)]
+mod puppet;
 pub mod report;
+pub mod runner;
 pub mod scenario;
 pub mod snapshot;
+pub mod stacks;

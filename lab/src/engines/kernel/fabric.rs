@@ -1,0 +1,193 @@
+//! The thread that moves all packets of a scenario: between TUN interfaces in namespaces and the browsers' stacks.
+//!
+//! What it decides, the sans-IO [`Switch`](crate::network::Switch) and [`Stacks`](crate::stacks::Stacks) decide; here are
+//! its descriptors and its clock.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::{self, JoinHandle};
+
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
+use super::tun::Tun;
+use crate::actors::Actor;
+use crate::network::{Attachment, Counters, IcmpSource, LinkConfig, PortId, Role, Segment};
+use crate::stacks::{Observed, StackConfig, StackId};
+
+mod worker;
+
+use worker::Worker;
+
+/// Packets that a catch holds until they are taken; later ones are dropped.
+const CAUGHT_MAX: usize = 64;
+
+/// What holds for all hosts of a fabric.
+#[derive(Debug, Clone, Default)]
+pub struct FabricConfig {
+    /// Where "packet too big" comes from.
+    pub icmp_source: IcmpSource,
+    /// The directory for captures, which exists; `None` for no captures.
+    pub captures: Option<PathBuf>,
+}
+
+/// What became of all packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Totals {
+    /// On the links.
+    pub links: Counters,
+    /// Packets that a namespace's kernel did not take, malformed ones.
+    pub refused: u64,
+}
+
+/// An actor to attach.
+#[derive(Debug)]
+pub struct ActorHost<A> {
+    /// On which side of the router.
+    pub segment: Segment,
+    /// Its link.
+    pub link: LinkConfig,
+    /// Its address and seed; the link uses the seed too.
+    pub stack: StackConfig,
+    /// The actor itself.
+    pub actor: A,
+}
+
+/// A running fabric; it ends, and its interfaces with it, when dropped.
+#[derive(Debug)]
+pub struct Fabric<A: Actor> {
+    /// `None` once it is to end.
+    orders: Option<Sender<Order<A>>>,
+    wake: Arc<EventFd>,
+    thread: Option<JoinHandle<io::Result<Totals>>>,
+}
+
+/// Something to do on the fabric's thread.
+type Order<A> = Box<dyn FnOnce(&mut Worker<A>) + Send>;
+
+impl<A: Actor + Send + 'static> Fabric<A>
+where
+    A::Command: Send,
+{
+    /// Starts one without hosts. What its actors observe goes to `observed`.
+    ///
+    /// # Errors
+    ///
+    /// If there can be no thread.
+    pub fn start(config: FabricConfig, observed: Sender<Observed>) -> io::Result<Self> {
+        let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
+        let (orders, receiver) = mpsc::channel();
+        let wake_of_worker = Arc::clone(&wake);
+        let thread = thread::Builder::new()
+            .name("fabric".into())
+            .spawn(move || Worker::new(config, observed).run(&receiver, &wake_of_worker))?;
+        Ok(Self { orders: Some(orders), wake, thread: Some(thread) })
+    }
+
+    /// Attaches a host by its interface; its packets are captured to `<name>.pcap`.
+    ///
+    /// # Errors
+    ///
+    /// If its address is taken or its capture cannot be written.
+    pub fn attach_tun(&self, name: &str, host: Attachment, tun: Tun) -> io::Result<PortId> {
+        let name = name.to_owned();
+        self.call(move |worker| worker.attach_tun(&name, &host, tun))?
+    }
+
+    /// Attaches an actor; its packets are captured to `<group>.pcap`, with those of the other actors of its group.
+    ///
+    /// # Errors
+    ///
+    /// As [`Fabric::attach_tun`].
+    pub fn attach_actor(&self, group: &str, host: ActorHost<A>) -> io::Result<StackId> {
+        let group = group.to_owned();
+        let attachment = Attachment {
+            segment: host.segment,
+            role: Role::Host,
+            addresses: vec![host.stack.address],
+            link: host.link,
+            seed: host.stack.seed,
+        };
+        self.call(move |worker| worker.attach_actor(&group, &attachment, &host.stack, host.actor))?
+    }
+
+    /// Tells an actor to do something.
+    ///
+    /// # Errors
+    ///
+    /// If the fabric has failed.
+    pub fn command(&self, to: StackId, command: A::Command) -> io::Result<()> {
+        self.call(move |worker| worker.command(to, command))
+    }
+
+    /// Sends a packet as if this host had sent it.
+    ///
+    /// # Errors
+    ///
+    /// If the fabric has failed.
+    pub fn inject(&self, from: PortId, packet: Vec<u8>) -> io::Result<()> {
+        self.call(move |worker| worker.inject(from, packet))?
+    }
+
+    /// Catches the TCP segments from `peer` to `local` instead of delivering them, until the receiver is dropped.
+    ///
+    /// # Errors
+    ///
+    /// If the fabric has failed.
+    pub fn catch(&self, local: SocketAddr, peer: SocketAddr) -> io::Result<Receiver<Vec<u8>>> {
+        let (sender, caught) = mpsc::sync_channel(CAUGHT_MAX);
+        self.call(move |worker| worker.catch(local, peer, sender))?;
+        Ok(caught)
+    }
+
+    /// What became of all packets so far.
+    ///
+    /// # Errors
+    ///
+    /// If the fabric has failed.
+    pub fn totals(&self) -> io::Result<Totals> {
+        self.call(|worker| worker.totals())
+    }
+
+    /// Ends it and completes the captures.
+    ///
+    /// # Errors
+    ///
+    /// What ended it before, or a capture that could not be written.
+    pub fn stop(mut self) -> io::Result<Totals> {
+        self.end()
+    }
+
+    /// Does something on the fabric's thread and waits for the result.
+    fn call<T: Send + 'static>(&self, work: impl FnOnce(&mut Worker<A>) -> T + Send + 'static) -> io::Result<T> {
+        let gone = || io::Error::new(io::ErrorKind::BrokenPipe, "the fabric has failed");
+        let (reply, result) = mpsc::channel();
+        let order: Order<A> = Box::new(move |worker| {
+            // Who asked waits for it.
+            let _ = reply.send(work(worker));
+        });
+        self.orders.as_ref().ok_or_else(gone)?.send(order).map_err(|_| gone())?;
+        self.wake.write(1)?;
+        result.recv().map_err(|_| gone())
+    }
+}
+
+impl<A: Actor> Fabric<A> {
+    fn end(&mut self) -> io::Result<Totals> {
+        self.orders = None;
+        self.wake.write(1)?;
+        let Some(thread) = self.thread.take() else { return Ok(Totals::default()) };
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
+impl<A: Actor> Drop for Fabric<A> {
+    fn drop(&mut self) {
+        if self.thread.is_some() && !thread::panicking() {
+            // Who wants to know calls `stop`.
+            let _ = self.end();
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! The fabric's thread: waits for packets, orders and due times, and carries packets between descriptors and stacks.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, TrySendError};
+use std::time::SystemTime;
+
+use halod_core::time::Instant;
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::eventfd::EventFd;
+use nix::sys::prctl::set_timerslack;
+use nix::sys::time::TimeSpec;
+
+use super::super::clock;
+use super::super::pcap::Capture;
+use super::super::tun::Tun;
+use super::{FabricConfig, Order, Totals};
+use crate::actors::Actor;
+use crate::network::{Attachment, PortId, Switch, tcp_endpoints};
+use crate::stacks::{Observed, StackConfig, StackId, Stacks};
+
+/// Packets taken from one interface before the others have their turn.
+const BATCH: usize = 64;
+/// The largest IP packet.
+const PACKET_LENGTH_MAX: usize = 65_535;
+
+pub(super) struct Worker<A> {
+    switch: Switch,
+    stacks: Stacks<A>,
+    hosts: BTreeMap<PortId, Host>,
+    /// By the number of the stack.
+    ports_of_stacks: Vec<PortId>,
+    captures: BTreeMap<String, Capture>,
+    capture_directory: Option<PathBuf>,
+    catches: Vec<Catch>,
+    observed: Sender<Observed>,
+    refused: u64,
+}
+
+struct Host {
+    end: End,
+    capture: Option<String>,
+}
+
+enum End {
+    Tun(Tun),
+    Stack(StackId),
+}
+
+struct Catch {
+    local: SocketAddr,
+    peer: SocketAddr,
+    caught: SyncSender<Vec<u8>>,
+}
+
+impl<A: Actor> Worker<A> {
+    pub(super) fn new(config: FabricConfig, observed: Sender<Observed>) -> Self {
+        Self {
+            switch: Switch::new(config.icmp_source),
+            stacks: Stacks::default(),
+            hosts: BTreeMap::new(),
+            ports_of_stacks: Vec::new(),
+            captures: BTreeMap::new(),
+            capture_directory: config.captures,
+            catches: Vec::new(),
+            observed,
+            refused: 0,
+        }
+    }
+
+    /// Works until there is nobody left to give orders.
+    pub(super) fn run(mut self, orders: &Receiver<Order<A>>, wake: &EventFd) -> io::Result<Totals> {
+        // Linux lets a thread sleep 50 us too long unless told otherwise.
+        set_timerslack(1)?;
+        let mut buffer = vec![0; PACKET_LENGTH_MAX];
+        loop {
+            let ready = self.wait(wake)?;
+            // EAGAIN: something else woke us.
+            let _ = wake.read();
+            loop {
+                match orders.try_recv() {
+                    Ok(order) => order(&mut self),
+                    Err(TryRecvError::Empty) => break,
+                    Err(TryRecvError::Disconnected) => return self.finish(),
+                }
+            }
+            for port in ready {
+                self.receive(port, &mut buffer)?;
+            }
+            self.advance(clock::now())?;
+        }
+    }
+
+    pub(super) fn attach_tun(&mut self, name: &str, host: &Attachment, tun: Tun) -> io::Result<PortId> {
+        self.attach(name, host, End::Tun(tun))
+    }
+
+    pub(super) fn attach_actor(
+        &mut self,
+        group: &str,
+        host: &Attachment,
+        stack: &StackConfig,
+        actor: A,
+    ) -> io::Result<StackId> {
+        let id = StackId(self.ports_of_stacks.len());
+        let port = self.attach(group, host, End::Stack(id))?;
+        self.ports_of_stacks.push(port);
+        let added = self.stacks.add(clock::now(), stack, actor);
+        debug_assert_eq!(added, id, "stacks are numbered in the order of their arrival");
+        Ok(id)
+    }
+
+    pub(super) fn command(&mut self, to: StackId, command: A::Command) {
+        self.stacks.command(clock::now(), to, command);
+    }
+
+    pub(super) fn inject(&mut self, from: PortId, packet: Vec<u8>) -> io::Result<()> {
+        self.send(clock::now(), from, packet)
+    }
+
+    pub(super) fn catch(&mut self, local: SocketAddr, peer: SocketAddr, caught: SyncSender<Vec<u8>>) {
+        self.catches.push(Catch { local, peer, caught });
+    }
+
+    pub(super) fn totals(&self) -> Totals {
+        Totals { links: self.switch.counters(), refused: self.refused }
+    }
+
+    fn attach(&mut self, name: &str, host: &Attachment, end: End) -> io::Result<PortId> {
+        let capture = match &self.capture_directory {
+            None => None,
+            Some(directory) => {
+                if let Entry::Vacant(entry) = self.captures.entry(name.to_owned()) {
+                    entry.insert(Capture::create(&directory.join(format!("{name}.pcap")))?);
+                }
+                Some(name.to_owned())
+            }
+        };
+        let port = self.switch.attach(host).map_err(|error| io::Error::new(io::ErrorKind::AddrInUse, error))?;
+        self.hosts.insert(port, Host { end, capture });
+        Ok(port)
+    }
+
+    /// Sleeps until there is something to do, and says which interfaces have packets.
+    fn wait(&self, wake: &EventFd) -> io::Result<Vec<PortId>> {
+        let tuns = self.hosts.iter().filter_map(|(port, host)| match &host.end {
+            End::Tun(tun) => Some((*port, tun)),
+            End::Stack(_) => None,
+        });
+        let (ports, mut fds): (Vec<_>, Vec<_>) =
+            tuns.map(|(port, tun)| (port, PollFd::new(tun.as_fd(), PollFlags::POLLIN))).unzip();
+        fds.push(PollFd::new(wake.as_fd(), PollFlags::POLLIN));
+        let next = [self.switch.next_wakeup(), self.stacks.next_wakeup()].into_iter().flatten().min();
+        let timeout = next.map(|next| TimeSpec::from_duration(next.since(clock::now())));
+        match ppoll(&mut fds, timeout, None) {
+            Ok(_) | Err(nix::Error::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let ready = |fd: &PollFd<'_>| fd.any().unwrap_or(false);
+        Ok(ports.into_iter().zip(&fds).filter_map(|(port, fd)| ready(fd).then_some(port)).collect())
+    }
+
+    fn receive(&mut self, port: PortId, buffer: &mut [u8]) -> io::Result<()> {
+        for _ in 0..BATCH {
+            let End::Tun(tun) = &self.hosts[&port].end else { break };
+            let Some(length) = tun.receive(buffer)? else { break };
+            self.send(clock::now(), port, buffer[..length].to_vec())?;
+        }
+        Ok(())
+    }
+
+    /// Does all that is due by `now`, and what follows from it at once.
+    fn advance(&mut self, now: Instant) -> io::Result<()> {
+        loop {
+            while let Some((port, packet)) = self.switch.poll(now) {
+                self.deliver(now, port, packet)?;
+            }
+            let mut sent = Vec::new();
+            self.stacks.poll(now, &mut |from, packet| sent.push((from, packet)));
+            for observed in self.stacks.observed() {
+                // Nobody listens any more when the scenario is over.
+                let _ = self.observed.send(observed);
+            }
+            for (from, packet) in sent {
+                self.send(now, self.ports_of_stacks[from.0], packet)?;
+            }
+            if self.switch.next_wakeup().is_none_or(|next| next > now) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn send(&mut self, now: Instant, from: PortId, packet: Vec<u8>) -> io::Result<()> {
+        self.record(from, &packet)?;
+        self.switch.send(now, from, packet);
+        Ok(())
+    }
+
+    fn deliver(&mut self, now: Instant, to: PortId, packet: Vec<u8>) -> io::Result<()> {
+        self.record(to, &packet)?;
+        let Some(packet) = self.offer_to_catches(packet) else { return Ok(()) };
+        match &self.hosts[&to].end {
+            End::Tun(tun) => self.refused += u64::from(tun.send(&packet).is_err()),
+            End::Stack(id) => self.stacks.deliver(now, *id, packet),
+        }
+        Ok(())
+    }
+
+    /// Gives the packet back if nobody wants to catch it.
+    fn offer_to_catches(&mut self, packet: Vec<u8>) -> Option<Vec<u8>> {
+        if self.catches.is_empty() {
+            return Some(packet);
+        }
+        let endpoints = tcp_endpoints(&packet);
+        let wanted = |catch: &Catch| endpoints == Some((catch.peer, catch.local));
+        let Some(at) = self.catches.iter().position(wanted) else { return Some(packet) };
+        match self.catches[at].caught.try_send(packet) {
+            Ok(()) | Err(TrySendError::Full(_)) => None,
+            Err(TrySendError::Disconnected(packet)) => {
+                self.catches.remove(at);
+                Some(packet)
+            }
+        }
+    }
+
+    fn record(&mut self, port: PortId, packet: &[u8]) -> io::Result<()> {
+        match &self.hosts[&port].capture {
+            None => Ok(()),
+            Some(name) => {
+                let capture = self.captures.get_mut(name).expect("a host's capture is open until the end");
+                capture.record(SystemTime::now(), packet)
+            }
+        }
+    }
+
+    fn finish(mut self) -> io::Result<Totals> {
+        for capture in std::mem::take(&mut self.captures).into_values() {
+            capture.finish()?;
+        }
+        Ok(self.totals())
+    }
+}

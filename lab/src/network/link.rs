@@ -1,0 +1,146 @@
+//! One direction of a link: decides when a packet arrives, if it does.
+//!
+//! It holds no packets; who does must call [`Link::release`] for each that leaves.
+
+use std::time::Duration;
+
+use halod_core::time::Instant;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+/// Packets that may be under way on one direction of a link; more are dropped, as by a full interface queue.
+pub const QUEUE_LENGTH_MAX: usize = 4096;
+
+/// How a link treats packets, in each direction.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct LinkConfig {
+    /// The shortest time a packet is under way.
+    pub delay_min: Duration,
+    /// The longest; delays are spread evenly between the two. Order is kept all the same.
+    pub delay_max: Duration,
+    /// The probability that a packet is lost, 0.0 to 1.0.
+    pub loss: f64,
+    /// The largest IP packet that passes, in bytes; `None` for no limit.
+    pub mtu: Option<u16>,
+}
+
+/// What becomes of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admit {
+    /// It leaves the link at this time, never before one that was admitted earlier.
+    DeliverAt(Instant),
+    /// It is lost.
+    Lost,
+    /// It is larger than the link's MTU, in bytes.
+    TooBig {
+        /// The largest packet that would pass.
+        mtu: u16,
+    },
+    /// The queue is full: dropped.
+    Full,
+}
+
+/// One direction of a link.
+#[derive(Debug)]
+pub struct Link {
+    config: LinkConfig,
+    random: StdRng,
+    last_delivery: Instant,
+    under_way: usize,
+}
+
+impl Link {
+    /// A link whose decisions follow from `seed` alone: the n-th packet offered has the same fate in every run.
+    pub fn new(config: LinkConfig, seed: u64) -> Self {
+        Self { config, random: StdRng::seed_from_u64(seed), last_delivery: Instant::ORIGIN, under_way: 0 }
+    }
+
+    /// Offers a packet of `length` bytes.
+    pub fn admit(&mut self, now: Instant, length: usize) -> Admit {
+        // Both are drawn for every packet, so that one packet's fate does not shift the next one's.
+        let lost = self.random.random_bool(self.config.loss.clamp(0.0, 1.0));
+        let delay = self.draw_delay();
+        if let Some(mtu) = self.config.mtu.filter(|mtu| length > usize::from(*mtu)) {
+            return Admit::TooBig { mtu };
+        }
+        if lost {
+            return Admit::Lost;
+        }
+        if self.under_way == QUEUE_LENGTH_MAX {
+            return Admit::Full;
+        }
+        self.under_way += 1;
+        self.last_delivery = self.last_delivery.max(now + delay);
+        Admit::DeliverAt(self.last_delivery)
+    }
+
+    /// A packet that was to be delivered has left the link.
+    pub fn release(&mut self) {
+        self.under_way = self.under_way.checked_sub(1).expect("only an admitted packet leaves a link");
+    }
+
+    fn draw_delay(&mut self) -> Duration {
+        let nanos = |delay: Duration| u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);
+        let (min, max) = (nanos(self.config.delay_min), nanos(self.config.delay_max));
+        Duration::from_nanos(self.random.random_range(min..=max.max(min)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const JITTERY: LinkConfig =
+        LinkConfig { delay_min: Duration::from_millis(4), delay_max: Duration::from_millis(6), loss: 0.1, mtu: None };
+
+    /// What becomes of `count` packets of 100 bytes, one every microsecond.
+    fn fates(config: LinkConfig, seed: u64, count: u64) -> Vec<Admit> {
+        let mut link = Link::new(config, seed);
+        (0..count).map(|n| link.admit(Instant::from_nanos(n * 1_000), 100)).collect()
+    }
+
+    #[test]
+    fn a_link_without_impairments_delivers_at_once() {
+        let now = Instant::from_nanos(7);
+        assert_eq!(Link::new(LinkConfig::default(), 1).admit(now, 65_535), Admit::DeliverAt(now));
+    }
+
+    #[test]
+    fn the_seed_decides_everything() {
+        assert_eq!(fates(JITTERY, 1, 1_000), fates(JITTERY, 1, 1_000));
+        assert_ne!(fates(JITTERY, 1, 1_000), fates(JITTERY, 2, 1_000));
+    }
+
+    #[test]
+    fn packets_keep_their_order_and_delays_stay_in_range() {
+        let mut last = Instant::ORIGIN;
+        let mut delivered = 0;
+        for (n, fate) in (0..).zip(fates(JITTERY, 3, 4_000)) {
+            let Admit::DeliverAt(at) = fate else { continue };
+            assert!(at >= last);
+            let delay = at.since(Instant::from_nanos(n * 1_000));
+            assert!(delay >= JITTERY.delay_min && delay <= JITTERY.delay_max, "{delay:?}");
+            last = at;
+            delivered += 1;
+        }
+        assert!((3_500..3_700).contains(&delivered), "10% of 4,000 are lost, not {}", 4_000 - delivered);
+    }
+
+    #[test]
+    fn the_mtu_is_the_largest_packet_that_passes() {
+        let mut link = Link::new(LinkConfig { mtu: Some(1_400), ..LinkConfig::default() }, 1);
+        assert_eq!(link.admit(Instant::ORIGIN, 1_400), Admit::DeliverAt(Instant::ORIGIN));
+        assert_eq!(link.admit(Instant::ORIGIN, 1_401), Admit::TooBig { mtu: 1_400 });
+    }
+
+    #[test]
+    fn a_full_queue_drops_until_a_packet_leaves() {
+        let mut link = Link::new(LinkConfig::default(), 1);
+        for _ in 0..QUEUE_LENGTH_MAX {
+            assert_eq!(link.admit(Instant::ORIGIN, 1), Admit::DeliverAt(Instant::ORIGIN));
+        }
+        assert_eq!(link.admit(Instant::ORIGIN, 1), Admit::Full);
+        link.release();
+        assert_eq!(link.admit(Instant::ORIGIN, 1), Admit::DeliverAt(Instant::ORIGIN));
+    }
+}
