@@ -194,10 +194,12 @@ impl<'a> Ledger<'a> {
         let reconnects = self.users.close_step(self.scenario, &moved);
         let snapshot = StepSnapshot {
             step,
-            owners: owners.iter().map(|owner| owner.and_then(|node| self.nodes.id(node))).collect::<Vec<Option<NodeId>>>(),
+            owners: owners
+                .iter()
+                .map(|owner| owner.and_then(|node| self.nodes.id(node)))
+                .collect::<Vec<Option<NodeId>>>(),
             holders: self.nodes.holders(self.scenario),
             reserve: self.nodes.reserve(self.scenario),
-            moved: moved.into_iter().map(halod_core::ids::RouteId::from_index).collect(),
             reconnects,
         };
         self.owners_before = owners;

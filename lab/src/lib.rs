@@ -17,3 +17,4 @@ pub mod runner;
 pub mod scenario;
 pub mod snapshot;
 pub mod stacks;
+mod stray;

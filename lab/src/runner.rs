@@ -31,7 +31,7 @@ impl Outcome {
         let steps = &self.snapshot.steps;
         let changes = steps.iter().flat_map(|step| step.reconnects.values());
         Figures {
-            moves: steps.iter().map(|step| step.moved.len() as u64).sum(),
+            moves: self.snapshot.moves() as u64,
             reconnects: changes.map(|counts| u64::from(counts.of_moved) + u64::from(counts.others)).sum(),
             events_lost: self.snapshot.loads.values().map(|load| load.lost).sum(),
         }
@@ -66,7 +66,8 @@ pub fn run(scenario: &Scenario, engine: &mut dyn Engine, mut progress: impl FnMu
 }
 
 fn lost_events(snapshot: &Snapshot) -> impl Iterator<Item = String> {
-    let broken = snapshot.loads.iter().filter(|(_, load)| (load.lost, load.shown_twice, load.out_of_order) != (0, 0, 0));
+    let broken =
+        snapshot.loads.iter().filter(|(_, load)| (load.lost, load.shown_twice, load.out_of_order) != (0, 0, 0));
     broken.map(|(app, load)| {
         let (lost, twice, late) = (load.lost, load.shown_twice, load.out_of_order);
         format!("events of {app}: {lost} lost, {twice} shown twice, {late} out of order")
@@ -113,9 +114,12 @@ impl Play<'_, '_> {
         let end = start + crate::scenario::WITHIN_DEFAULT;
         for &node in nodes {
             self.give(Order::Join(node))?;
-            self.await_all(end, |ledger| {
-                if ledger.is_welcome(node) { Ok(()) } else { Err("a node was not welcomed".into()) }
-            })?;
+            self.await_all(
+                end,
+                |ledger| {
+                    if ledger.is_welcome(node) { Ok(()) } else { Err("a node was not welcomed".into()) }
+                },
+            )?;
         }
         Ok(())
     }
@@ -150,7 +154,7 @@ impl Play<'_, '_> {
 
     fn finish_loads(&mut self) -> anyhow::Result<()> {
         let end = self.engine.now() + LOADS_WITHIN;
-        self.await_all(end, Ledger::check_loads).with_context(|| format!("the last events within {LOADS_WITHIN:?}"))
+        self.await_all(end, |ledger| ledger.check_loads()).with_context(|| format!("the last events within {LOADS_WITHIN:?}"))
     }
 
     /// Takes in observations until `check` is content, at most until `end`.

@@ -5,14 +5,19 @@
 //! is touched.
 
 pub mod clock;
+pub mod daemon;
 pub mod fabric;
+pub mod hosts;
+mod inbox;
 mod netlink;
 pub mod netns;
 pub mod pcap;
+mod play;
 pub mod privileges;
 pub mod process;
 pub mod sockets;
 pub mod tun;
 pub mod wire;
+pub mod world;
 
 pub use netlink::{InterfaceConfig, Route};

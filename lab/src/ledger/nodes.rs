@@ -122,7 +122,8 @@ impl Nodes {
             return Err(format!("route {route} is owned by {}", names.join(" and ")));
         }
         let active = self.0.iter().any(|view| view.id.is_some());
-        let orphan = (0..usize::from(scenario.router.routes)).map(RouteId::from_index).find(|route| !owners.contains_key(route));
+        let orphan =
+            (0..usize::from(scenario.router.routes)).map(RouteId::from_index).find(|route| !owners.contains_key(route));
         match orphan {
             Some(route) if active => Err(format!("route {route} has no owner")),
             _ => Ok(()),

@@ -1,0 +1,313 @@
+//! The hosts of one scenario: namespaces and their interfaces, the daemon, the nodes, the apps and the browsers.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use halod_core::ids::Side;
+use halod_core::user::route_of;
+
+use super::daemon::Daemon;
+use super::fabric::{ActorHost, Fabric, FabricConfig};
+use super::hosts::Host;
+use super::inbox::{Inbox, Incoming};
+use super::netlink::{InterfaceConfig, Route};
+use super::netns::Netns;
+use super::process::{Child, Stderr};
+use super::tun::Tun;
+use crate::actors::app::AppConfig;
+use crate::actors::browser::{Browser, BrowserConfig};
+use crate::actors::event::LOCATION;
+use crate::actors::node::{self, NodeConfig};
+use crate::addresses::{self, Pair};
+use crate::network::{Attachment, LinkConfig, PortId, Role, Segment};
+use crate::scenario::{App, BrowserGroup, Client, Link, Node, Ref, RunHost, Scenario, Success};
+use crate::stacks::{StackConfig, StackId};
+
+/// The largest IP packet of every interface, in bytes. Links may carry less.
+const MTU: u16 = 1500;
+
+/// A browser's first wait after a refusal, and its longest.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+
+/// How long a node lets a connection that it closes take.
+const HALF_CLOSE: Duration = Duration::from_secs(5);
+
+/// What the person who runs the lab wants besides a verdict.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Where to write a capture of every link.
+    pub captures: Option<PathBuf>,
+}
+
+/// A host with a TCP of the kernel.
+struct KernelHost {
+    netns: Netns,
+    address: Pair,
+    port: PortId,
+    process: Option<Child>,
+}
+
+/// All hosts of a scenario. They vanish when it is dropped, or when the lab is killed.
+pub struct World<'a> {
+    pub(super) scenario: &'a Scenario,
+    // Dropped in this order: first whoever sends packets, last what carries them.
+    nodes: BTreeMap<Ref<Node>, KernelHost>,
+    apps: BTreeMap<Ref<App>, KernelHost>,
+    clients: BTreeMap<Ref<Client>, KernelHost>,
+    daemon: Option<Daemon>,
+    pub(super) fabric: Fabric<Browser>,
+    router: Netns,
+    pub(super) browsers: BTreeMap<Ref<BrowserGroup>, Vec<StackId>>,
+    pub(super) inbox: Inbox,
+    /// Starts of node processes, so that each has an incarnation of its own.
+    starts: u64,
+}
+
+impl<'a> World<'a> {
+    /// Builds all hosts and starts the daemon and the apps; nodes start when they join. On the main thread only: the
+    /// processes die with the thread that starts them.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the kernel refuses.
+    pub fn build(scenario: &'a Scenario, options: &Options) -> anyhow::Result<Self> {
+        let (inbox, observed) = Inbox::new()?;
+        let config = FabricConfig { icmp_source: addresses::icmp_source(), captures: options.captures.clone() };
+        let fabric = Fabric::start(config, observed)?;
+        let router = Netns::new()?;
+        build_router(&router, &fabric, scenario.seed).context("the router's namespace")?;
+        let mut world = Self {
+            scenario,
+            nodes: BTreeMap::new(),
+            apps: BTreeMap::new(),
+            clients: BTreeMap::new(),
+            daemon: None,
+            fabric,
+            router,
+            browsers: BTreeMap::new(),
+            inbox,
+            starts: 0,
+        };
+        for (node, entry) in scenario.nodes.entries() {
+            let place = (Segment::Lan, addresses::node(node.index()));
+            world.nodes.insert(node, world.build_host(&entry.name, place, &entry.link)?);
+        }
+        for (client, entry) in scenario.clients.entries() {
+            let place = (addresses::segment(entry.on), addresses::client(entry.on, client.index()));
+            world.clients.insert(client, world.build_host(&entry.name, place, &entry.link)?);
+        }
+        for (app, entry) in scenario.apps.entries() {
+            let mut host = world.build_host(&entry.name, (Segment::Wan, addresses::app(app.index())), &entry.link)?;
+            world.start_app(app, entry, &mut host)?;
+            world.apps.insert(app, host);
+        }
+        world.build_browsers()?;
+        let ended = world.inbox.sender();
+        let tell = move || drop(ended.send(Incoming::DaemonEnded));
+        world.daemon = Some(Daemon::start(&world.router, &scenario.router, tell)?);
+        Ok(world)
+    }
+
+    /// The namespace of a host of a `run` step.
+    pub(super) fn netns(&self, host: RunHost) -> &Netns {
+        match host {
+            RunHost::Router => &self.router,
+            RunHost::Client(client) => &self.clients[&client].netns,
+            RunHost::Node(node) => &self.nodes[&node].netns,
+        }
+    }
+
+    /// Name and namespace of every host.
+    pub fn namespaces(&self) -> impl Iterator<Item = (&str, &Netns)> {
+        let nodes = self.nodes.iter().map(|(&node, host)| (self.scenario.nodes[node].name.as_str(), &host.netns));
+        let apps = self.apps.iter().map(|(&app, host)| (self.scenario.apps[app].name.as_str(), &host.netns));
+        let clients =
+            self.clients.iter().map(|(&client, host)| (self.scenario.clients[client].name.as_str(), &host.netns));
+        std::iter::once(("router", &self.router)).chain(nodes).chain(apps).chain(clients)
+    }
+
+    /// Where a node's or client's packets enter the network, and its address.
+    pub(super) fn node_port(&self, node: Ref<Node>) -> (PortId, Pair) {
+        let host = &self.nodes[&node];
+        (host.port, host.address)
+    }
+
+    /// As [`World::node_port`].
+    pub(super) fn client_port(&self, client: Ref<Client>) -> (PortId, Pair) {
+        let host = &self.clients[&client];
+        (host.port, host.address)
+    }
+
+    /// Starts a node's process anew; a former one is ended.
+    pub(super) fn start_node(&mut self, node: Ref<Node>) -> anyhow::Result<&mut Child> {
+        let entry = &self.scenario.nodes[node];
+        let address = addresses::node(node.index());
+        self.starts += 1;
+        let host = Host::Node(NodeConfig {
+            name: entry.name.clone(),
+            control: addresses::control(),
+            browser: address.at(addresses::NODE_BROWSER_PORT),
+            app: address.at(addresses::NODE_APP_PORT),
+            admin: SocketAddr::new(address.v4, addresses::NODE_ADMIN_PORT),
+            incarnation: seed(self.scenario.seed, "incarnation", self.starts),
+            success: match entry.success {
+                Success::Acknowledged => node::Success::Acknowledged,
+                Success::HandedOver => node::Success::HandedOver,
+            },
+            seed: seed(self.scenario.seed, &entry.name, self.starts),
+            half_close: HALF_CLOSE,
+        });
+        let kernel_host = self.nodes.get_mut(&node).expect("every node has a host");
+        kernel_host.process = None;
+        let reports = self.inbox.node_reports(node)?;
+        let child = Child::spawn(&entry.name, &kernel_host.netns, &host.arguments(), Stderr::Inherit, reports)
+            .with_context(|| format!("the process of {}", entry.name))?;
+        Ok(kernel_host.process.insert(child))
+    }
+
+    /// The process of a node.
+    pub(super) fn node_process(&mut self, node: Ref<Node>) -> anyhow::Result<&mut Child> {
+        self.nodes.get_mut(&node).and_then(|host| host.process.as_mut()).context("the node is not running")
+    }
+
+    /// The process of an app.
+    pub(super) fn app_process(&mut self, app: Ref<App>) -> anyhow::Result<&mut Child> {
+        self.apps.get_mut(&app).and_then(|host| host.process.as_mut()).context("the app is not running")
+    }
+
+    /// The daemon's last words, for the report of a failure.
+    pub fn daemon_log(&self) -> String {
+        self.daemon.as_ref().map(Daemon::log).unwrap_or_default()
+    }
+
+    /// Stops the daemon as an operator would, then everything else.
+    ///
+    /// # Errors
+    ///
+    /// The daemon did not stop, or not with exit status 0; or a capture could not be written.
+    pub fn stop(mut self) -> anyhow::Result<()> {
+        if let Some(daemon) = self.daemon.take() {
+            let log = daemon.log();
+            let status = daemon.stop()?;
+            anyhow::ensure!(status.success(), "halod ended with {status} on SIGTERM: {log}");
+        }
+        self.nodes.clear();
+        self.apps.clear();
+        self.fabric.stop().context("the network between the hosts")?;
+        Ok(())
+    }
+
+    /// A namespace with an interface on a segment, its default route by the router.
+    fn build_host(&self, name: &str, (segment, address): (Segment, Pair), link: &Link) -> anyhow::Result<KernelHost> {
+        let build = || -> anyhow::Result<KernelHost> {
+            let netns = Netns::new()?;
+            let tun = Tun::new(&netns, "eth0", &subnet(address), MTU)?;
+            let router = addresses::router(segment);
+            for (gateway, any) in router.both().into_iter().zip(["0.0.0.0", "::"]) {
+                let destination = (any.parse::<IpAddr>()?, 0);
+                netns.add_route(&Route { destination, gateway: Some(gateway), interface: "eth0" })?;
+            }
+            let attachment = Attachment {
+                segment,
+                role: Role::Host,
+                addresses: address.both().to_vec(),
+                link: link_config(link),
+                seed: seed(self.scenario.seed, name, 0),
+            };
+            let port = self.fabric.attach_tun(name, attachment, tun)?;
+            Ok(KernelHost { netns, address, port, process: None })
+        };
+        build().with_context(|| format!("the namespace of {name}"))
+    }
+
+    fn start_app(&self, app: Ref<App>, entry: &App, host: &mut KernelHost) -> anyhow::Result<()> {
+        if let Some(ports) = entry.ports {
+            let range = format!("32768 {}", 32_768 + u32::from(ports) - 1);
+            host.netns.set_sysctl("ipv4.ip_local_port_range", &range)?;
+        }
+        let routes = self.scenario.router.routes;
+        let users = self.scenario.browsers.iter().flat_map(|group| (0..group.count).map(|index| group.user(index)));
+        let spec = Host::App(AppConfig {
+            name: entry.name.clone(),
+            server: addresses::service().family(self.scenario.router.family),
+            app_port_first: addresses::port_first(Side::App, routes),
+            routes,
+            users: users.collect(),
+            location: LOCATION.to_owned(),
+            seed: seed(self.scenario.seed, &entry.name, 1),
+        });
+        let reports = self.inbox.app_reports(app)?;
+        let child = Child::spawn(&entry.name, &host.netns, &spec.arguments(), Stderr::Inherit, reports)
+            .with_context(|| format!("the process of {}", entry.name))?;
+        host.process = Some(child);
+        Ok(())
+    }
+
+    fn build_browsers(&mut self) -> anyhow::Result<()> {
+        let routes = self.scenario.router.routes;
+        let mut number = 0;
+        for (group, entry) in self.scenario.browsers.entries() {
+            let mut stacks = Vec::new();
+            for index in 0..entry.count {
+                let user = entry.user(index);
+                let seed = seed(self.scenario.seed, &user, 0);
+                let port = addresses::port(Side::Browser, routes, route_of(&user, routes));
+                let server = SocketAddr::new(addresses::service().family(entry.family), port);
+                let (backoff_first, backoff_max) = BACKOFF;
+                let transport = entry.transport(index);
+                let actor = Browser::new(BrowserConfig { user, transport, server, seed, backoff_first, backoff_max });
+                let address = addresses::browser(number).family(entry.family);
+                let stack = StackConfig { address, listen: Vec::new(), seed, mtu: MTU };
+                let host = ActorHost { segment: Segment::Wan, link: link_config(&entry.link), stack, actor };
+                stacks.push(self.fabric.attach_actor(&entry.name, host)?);
+                number += 1;
+            }
+            self.browsers.insert(group, stacks);
+        }
+        Ok(())
+    }
+}
+
+fn build_router(netns: &Netns, fabric: &Fabric<Browser>, seed_of_scenario: u64) -> anyhow::Result<()> {
+    let service = addresses::service();
+    netns.configure(&InterfaceConfig { name: "lo", addresses: &[(service.v4, 32), (service.v6, 128)], mtu: None })?;
+    netns.set_sysctl("ipv4.ip_forward", "1")?;
+    netns.set_sysctl("ipv6.conf.all.forwarding", "1")?;
+    for (segment, name) in [(Segment::Wan, "wan"), (Segment::Lan, "lan")] {
+        let address = addresses::router(segment);
+        let tun = Tun::new(netns, name, &subnet(address), MTU)?;
+        netns.set_sysctl(&format!("ipv4.conf.{name}.rp_filter"), "0")?;
+        // What a link of the segment cannot carry is the sender's to know, not the router's to send elsewhere.
+        netns.set_sysctl(&format!("ipv4.conf.{name}.send_redirects"), "0")?;
+        let attachment = Attachment {
+            segment,
+            role: Role::Router,
+            addresses: address.both().to_vec(),
+            link: LinkConfig::default(),
+            seed: seed(seed_of_scenario, name, 0),
+        };
+        fabric.attach_tun(&format!("router-{name}"), attachment, tun)?;
+    }
+    Ok(())
+}
+
+fn subnet(address: Pair) -> [(IpAddr, u8); 2] {
+    [(address.v4, addresses::PREFIX_V4), (address.v6, addresses::PREFIX_V6)]
+}
+
+fn link_config(link: &Link) -> LinkConfig {
+    let narrow = Some(link.mtu).filter(|&mtu| mtu < MTU);
+    LinkConfig { delay_min: link.delay.min, delay_max: link.delay.max, loss: link.loss.fraction(), mtu: narrow }
+}
+
+/// A seed of its own for each thing that draws random numbers.
+fn seed(of_scenario: u64, name: &str, number: u64) -> u64 {
+    let mut hash = of_scenario ^ 0xcbf2_9ce4_8422_2325;
+    for byte in name.bytes().chain(number.to_le_bytes()) {
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    }
+    hash
+}
