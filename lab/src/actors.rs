@@ -5,6 +5,7 @@
 
 pub mod app;
 mod backoff;
+pub mod browser;
 pub mod event;
 pub mod node;
 mod timers;

@@ -1,5 +1,6 @@
 //! The wire protocols of Orbited, for both ends, without I/O.
 
+pub mod decode;
 pub mod encode;
 pub mod orbit;
 pub mod request;
