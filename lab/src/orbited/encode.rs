@@ -171,4 +171,38 @@ mod tests {
             assert_eq!(reconnect(transport), asks);
         }
     }
+
+    #[test]
+    fn a_browser_reads_what_a_node_writes() {
+        use std::time::Duration;
+
+        use crate::orbited::decode::{Decoded, Decoder};
+
+        for transport in Transport::ALL {
+            let retry = Decoded::Retry(Duration::from_millis(SSE_RETRY_MS.into()));
+            let event = |body: &[u8]| {
+                let id = (transport == Transport::Sse).then_some(7);
+                Decoded::Event { body: body.to_vec(), id }
+            };
+            let mut expected = match transport {
+                Transport::Raw | Transport::Xhr => vec![],
+                Transport::Sse => vec![Decoded::Opened, retry],
+                _ => vec![Decoded::Opened],
+            };
+            let mut decoder = Decoder::new(transport);
+            let mut decoded = decoder.push(&preamble(transport));
+            decoded.extend(decoder.push(&super::event(transport, "7", b"{\"event\":7}")));
+            expected.push(event(b"{\"event\":7}"));
+            if !ping(transport).is_empty() {
+                decoded.extend(decoder.push(&ping(transport)));
+                expected.push(Decoded::Ping);
+            }
+            if let Some(asked) = reconnect(transport) {
+                decoded.extend(decoder.push(&asked));
+                expected.push(Decoded::ReconnectAsked);
+            }
+            decoded.extend(decoder.finish());
+            assert_eq!(decoded, expected, "{transport:?}");
+        }
+    }
 }
