@@ -86,9 +86,9 @@ impl<'a> Ledger<'a> {
     pub fn see(&mut self, seen: Seen) {
         let Seen { at, by, observation } = seen;
         match (by, observation) {
-            (Witness::Node(node), Observation::Attached { user, peer, .. }) => {
+            (Witness::Node(node), Observation::Attached { user, transport, peer }) => {
                 let masquerade = self.scenario.router.masquerade;
-                let shared = self.users.attach(at, &user, node, (!masquerade).then_some(peer));
+                let shared = self.users.attach(at, &user, node, transport, (!masquerade).then_some(peer));
                 if let Err(fault) = shared {
                     self.faults.push(fault);
                 }

@@ -1,10 +1,12 @@
 //! The test lab of HaloD: fake nodes, apps and browsers, scenarios of joins and leaves, and the engines that run them.
 
 pub mod actors;
-mod addresses;
+pub mod addresses;
 pub mod catalogue;
+pub mod cli;
 pub mod engine;
 pub mod engines;
+pub mod expected;
 pub mod ledger;
 pub mod network;
 pub mod observation;
@@ -17,4 +19,4 @@ pub mod runner;
 pub mod scenario;
 pub mod snapshot;
 pub mod stacks;
-mod stray;
+pub mod stray;

@@ -33,6 +33,8 @@ pub struct ScenarioResult {
     /// Figures; `None` if it did not run.
     #[serde(flatten)]
     pub figures: Option<Figures>,
+    /// What it produced; `None` if it did not run.
+    pub snapshot: Option<String>,
     /// Set if the snapshot is not the expected one; the verdict is then a failure.
     pub difference: Option<Difference>,
 }

@@ -154,7 +154,8 @@ impl Play<'_, '_> {
 
     fn finish_loads(&mut self) -> anyhow::Result<()> {
         let end = self.engine.now() + LOADS_WITHIN;
-        self.await_all(end, |ledger| ledger.check_loads()).with_context(|| format!("the last events within {LOADS_WITHIN:?}"))
+        self.await_all(end, |ledger| ledger.check_loads())
+            .with_context(|| format!("the last events within {LOADS_WITHIN:?}"))
     }
 
     /// Takes in observations until `check` is content, at most until `end`.

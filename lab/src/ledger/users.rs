@@ -7,6 +7,7 @@ use halod_core::ids::RouteId;
 use halod_core::time::Instant;
 use halod_core::user::route_of;
 
+use crate::orbited::Transport;
 use crate::scenario::{BrowserGroup, Node, Ref, Scenario};
 use crate::snapshot::Reconnects;
 
@@ -27,6 +28,8 @@ struct UserView {
     was_connected: bool,
     /// Where it is attached, and since when.
     attached: BTreeMap<Ref<Node>, Instant>,
+    /// Between two long polls nobody can tell whether the browser is gone, so a node is slow to say it.
+    polls: bool,
     /// The node that served it last, and when it began to.
     home: Option<(Instant, Ref<Node>)>,
     /// How often it changed node in this step.
@@ -45,6 +48,7 @@ impl Users {
                     wanted: false,
                     was_connected: false,
                     attached: BTreeMap::new(),
+                    polls: false,
                     home: None,
                     changes: 0,
                 };
@@ -71,11 +75,13 @@ impl Users {
         at: Instant,
         name: &str,
         node: Ref<Node>,
+        transport: Transport,
         peer: Option<SocketAddr>,
     ) -> Result<(), String> {
         // Users of tools like curl are nobody's browser.
         let Some(user) = self.by_name.get_mut(name) else { return Ok(()) };
         user.attached.insert(node, at);
+        user.polls = transport == Transport::Xhr;
         let is_news = user.home.is_none_or(|(since, _)| since <= at);
         if is_news {
             let changed = user.home.is_some_and(|(_, home)| home != node);
@@ -106,7 +112,11 @@ impl Users {
     pub(super) fn check_settled(&self, scenario: &Scenario, owners: &[Option<Ref<Node>>]) -> Result<(), String> {
         for (name, user) in &self.by_name {
             let owner = owners[user.route.index()].filter(|_| user.wanted);
-            if user.attached.keys().copied().eq(owner) {
+            let is_there = match (owner, user.home) {
+                (Some(owner), Some((_, home))) if user.polls => home == owner && user.attached.contains_key(&owner),
+                _ => user.attached.keys().copied().eq(owner),
+            };
+            if is_there {
                 continue;
             }
             let names: Vec<&str> = user.attached.keys().map(|&node| scenario.nodes[node].name.as_str()).collect();

@@ -2,7 +2,15 @@ use super::*;
 
 fn result(scenario: &str, verdict: Verdict, figures: Option<Figures>) -> ScenarioResult {
     let duration = Duration::from_millis(1234);
-    ScenarioResult { scenario: scenario.into(), engine: Engine::Kernel, verdict, duration, figures, difference: None }
+    ScenarioResult {
+        scenario: scenario.into(),
+        engine: Engine::Kernel,
+        verdict,
+        duration,
+        figures,
+        snapshot: None,
+        difference: None,
+    }
 }
 
 fn plain(report: &Report) -> String {

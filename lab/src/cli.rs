@@ -1,0 +1,161 @@
+//! The command line of `lab`.
+
+mod keep;
+mod run;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::catalogue::{Catalogue, CatalogueError, listing, read};
+use crate::engines::kernel::{daemon, hosts};
+use crate::report::Exit;
+use crate::scenario::{Scenario, Tag, json_schema};
+
+/// Replays scenarios of joins and leaves against the real daemon, and compares what comes of them.
+///
+/// Without a command, runs every scenario that is not tagged `slow`.
+#[derive(Debug, Parser)]
+#[command(name = "lab", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run scenarios and print one table.
+    Run(RunArguments),
+    /// List the scenarios that there are.
+    List,
+    /// Read scenarios without running them, and say what is wrong.
+    Check {
+        /// Names or paths; all if none is given.
+        scenarios: Vec<String>,
+    },
+    /// Print the JSON Schema of scenario files, for editors.
+    Schema,
+}
+
+#[derive(Debug, Args, Default)]
+struct RunArguments {
+    /// Names or paths; every scenario that is not tagged `slow` if none is given.
+    scenarios: Vec<String>,
+    /// The slow ones too.
+    #[arg(long, conflicts_with = "scenarios")]
+    all: bool,
+    /// Write the results to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write a capture of every link to this directory, a folder for each scenario.
+    #[arg(long, value_name = "DIR")]
+    pcap: Option<PathBuf>,
+    /// When a scenario has ended, keep its hosts and say how to enter them.
+    #[arg(long)]
+    keep: bool,
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let mut words = std::env::args_os();
+    let program = words.next().unwrap_or_else(|| "lab".into());
+    match words.next() {
+        Some(word) if word == daemon::SUBCOMMAND => halod::main_from(std::iter::once(word).chain(words)),
+        Some(word) if word == hosts::SUBCOMMAND => be_host(words.next()),
+        word => main_from(std::iter::once(program).chain(word).chain(words)).into(),
+    }
+}
+
+fn main_from(words: impl Iterator<Item = OsString>) -> Exit {
+    let arguments = match Arguments::try_parse_from(words) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Nobody is left to tell when the output is closed.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Pass };
+        }
+    };
+    let outcome = match arguments.command {
+        None => run(RunArguments::default()),
+        Some(Command::Run(arguments)) => run(arguments),
+        Some(Command::List) => list(),
+        Some(Command::Check { scenarios }) => check(&scenarios),
+        Some(Command::Schema) => {
+            print(&json_schema());
+            Ok(Exit::Pass)
+        }
+    };
+    outcome.unwrap_or_else(|errors| {
+        for error in errors {
+            anstream::eprintln!("{}", error.styled());
+        }
+        Exit::Usage
+    })
+}
+
+fn run(arguments: RunArguments) -> Result<Exit, Vec<CatalogueError>> {
+    let chosen = choose(&arguments.scenarios)?;
+    let wanted =
+        |scenario: &Scenario| arguments.all || !arguments.scenarios.is_empty() || !scenario.tags.contains(&Tag::Slow);
+    let scenarios: Vec<Scenario> = chosen.into_iter().filter(wanted).collect();
+    Ok(run::run(&scenarios, &run::Wishes { json: arguments.json, pcap: arguments.pcap, keep: arguments.keep }))
+}
+
+fn list() -> Result<Exit, Vec<CatalogueError>> {
+    print(&listing(&choose(&[])?));
+    Ok(Exit::Pass)
+}
+
+fn check(names: &[String]) -> Result<Exit, Vec<CatalogueError>> {
+    let scenarios = choose(names)?;
+    print(&format!("{} scenarios are fine\n", scenarios.len()));
+    Ok(Exit::Pass)
+}
+
+/// The scenarios of these names or paths, or all of them; every mistake in any of them otherwise.
+fn choose(names: &[String]) -> Result<Vec<Scenario>, Vec<CatalogueError>> {
+    let catalogue = Catalogue::open(&folder("scenarios")).map_err(|error| vec![error])?;
+    if names.is_empty() {
+        let (scenarios, errors) = catalogue.read_all();
+        return if errors.is_empty() { Ok(scenarios) } else { Err(errors) };
+    }
+    let (mut scenarios, mut errors) = (Vec::new(), Vec::new());
+    for name in names {
+        match catalogue.find(name).and_then(|path| read(&path)) {
+            Ok(scenario) => scenarios.push(scenario),
+            Err(error) => errors.push(error),
+        }
+    }
+    if errors.is_empty() { Ok(scenarios) } else { Err(errors) }
+}
+
+/// A folder of the project: below this one, or else where the lab was built.
+fn folder(name: &str) -> PathBuf {
+    let here = PathBuf::from(name);
+    if here.is_dir() { here } else { Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name) }
+}
+
+/// Prints to standard output; a reader that stops early, such as `head`, is no failure.
+fn print(text: &str) {
+    let _ = anstream::stdout().write_all(text.as_bytes());
+}
+
+/// Is a node or an app until the lab ends.
+fn be_host(spec: Option<OsString>) -> ExitCode {
+    let spec = spec.unwrap_or_default();
+    let host = serde_json::from_slice::<hosts::Host>(spec.as_encoded_bytes());
+    let outcome = match host {
+        Ok(host) => host.run(),
+        Err(error) => Err(error.into()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{}: {error}", spec.to_string_lossy());
+            ExitCode::FAILURE
+        }
+    }
+}

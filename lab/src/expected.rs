@@ -1,0 +1,41 @@
+//! The snapshot files of `snapshots/`, in the format of insta.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The file of a scenario.
+pub fn path(dir: &Path, scenario: &str) -> PathBuf {
+    dir.join(format!("{scenario}.snap"))
+}
+
+/// What a scenario has to produce; `None` if there is no file for it.
+///
+/// # Errors
+///
+/// The file cannot be read, or has no header.
+pub fn read(dir: &Path, scenario: &str) -> io::Result<Option<String>> {
+    match std::fs::read_to_string(path(dir, scenario)) {
+        Ok(text) => content(&text).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What follows the header, which is enclosed by lines of three dashes.
+fn content(text: &str) -> io::Result<String> {
+    let body = text.strip_prefix("---\n").and_then(|rest| rest.split_once("\n---\n"));
+    let (_, body) = body.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the header is missing"))?;
+    Ok(body.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_header_is_left_out() {
+        let text = "---\nsource: lab/tests/scenarios.rs\n---\n1. join: n1\n---\n2. more\n";
+        assert_eq!(content(text).expect("it has a header"), "1. join: n1\n---\n2. more\n");
+        assert!(content("1. join: n1\n").is_err());
+    }
+}
