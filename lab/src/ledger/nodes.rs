@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use halod_core::ids::{Epoch, NodeId, RouteId};
+use halod_core::route_table::RouteTable;
 
 use crate::observation::Observation;
 use crate::scenario::{Invariant, Node, Ref, Scenario};
@@ -104,6 +105,7 @@ impl Nodes {
             }
         }
         self.check_partition(scenario)?;
+        self.check_table(scenario)?;
         if scenario.always.contains(&Invariant::Balanced) {
             self.check_balance()?;
         }
@@ -127,6 +129,19 @@ impl Nodes {
         match orphan {
             Some(route) if active => Err(format!("route {route} has no owner")),
             _ => Ok(()),
+        }
+    }
+
+    /// Whether the table is the one that the number of routes and of nodes gives.
+    fn check_table(&self, scenario: &Scenario) -> Result<(), String> {
+        let mut table = RouteTable::new(scenario.router.routes);
+        for _ in self.0.iter().filter(|view| view.id.is_some()) {
+            table.add_node();
+        }
+        let told = |node: &NodeView| node.id.is_none_or(|id| node.routes.iter().eq(table.routes_of(id)));
+        match scenario.nodes.iter().zip(&self.0).find(|(_, view)| !told(view)) {
+            Some((entry, _)) => Err(format!("{} does not have the routes of its id", entry.name)),
+            None => Ok(()),
         }
     }
 

@@ -217,14 +217,17 @@ impl<A: Actor> Worker<A> {
         }
         let endpoints = tcp_endpoints(&packet);
         let wanted = |catch: &Catch| endpoints == Some((catch.peer, catch.local));
-        let Some(at) = self.catches.iter().position(wanted) else { return Some(packet) };
-        match self.catches[at].caught.try_send(packet) {
-            Ok(()) | Err(TrySendError::Full(_)) => None,
-            Err(TrySendError::Disconnected(packet)) => {
-                self.catches.remove(at);
-                Some(packet)
+        let mut packet = packet;
+        while let Some(at) = self.catches.iter().position(wanted) {
+            match self.catches[at].caught.try_send(packet) {
+                Ok(()) | Err(TrySendError::Full(_)) => return None,
+                Err(TrySendError::Disconnected(unwanted)) => {
+                    self.catches.remove(at);
+                    packet = unwanted;
+                }
             }
         }
+        Some(packet)
     }
 
     fn record(&mut self, port: PortId, packet: &[u8]) -> io::Result<()> {
