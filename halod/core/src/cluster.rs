@@ -4,26 +4,30 @@
 //! [`Output`]s in order; it calls [`Cluster::timeout`] when [`Cluster::deadline`] has come. A packet never comes here:
 //! data planes read the [`Routing`] that is published.
 
+mod admission;
 mod change;
 mod drain;
+mod loss;
+mod pace;
 mod placement;
 mod session;
+mod suspicion;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::change::Change;
 use self::drain::{Confirmation, Drains};
-use self::placement::{Headcount, place};
+use self::loss::Losses;
+use self::pace::Pacer;
 use self::session::{Beat, Place, Session};
-use crate::flow::Flows;
-use crate::ids::{Epoch, NodeId};
-use crate::protocol::{
-    DecodeError, ErrorCode, ErrorMessage, FromNode, Hello, NodeState, PROTOCOL_VERSION, ToNode, Token, Welcome,
-};
+use crate::flow::{FlowKey, Flows, Toward};
+use crate::ids::{Epoch, NodeId, Side};
+use crate::protocol::{DecodeError, ErrorCode, ErrorMessage, FromNode, Hello, ToNode, Token};
 use crate::route_table::RouteTable;
-use crate::routing::{Member, Routing, SessionId};
+use crate::routing::{Routing, SessionId};
 use crate::time::Instant;
 
 /// How long a connection may stay without a `hello`.
@@ -52,6 +56,10 @@ pub struct ClusterConfig {
     pub misses: u32,
     /// How long flows of a moved route may stay on the former node.
     pub drain: Duration,
+    /// Browser connections that are told to move, or ended, in a second.
+    pub pace: u32,
+    /// How long a node may take to prove that it is alive.
+    pub redial_timeout: Duration,
     /// The router's own service addresses, which no node may claim.
     pub service_addresses: Vec<IpAddr>,
 }
@@ -65,6 +73,10 @@ pub enum Output {
     Close(ConnId),
     /// Send a heartbeat as a datagram.
     Beat(SocketAddr, ToNode),
+    /// Dial a suspect node's admin address, and say [`Cluster::redialed`] or [`Cluster::redial_failed`].
+    Redial(SessionId, SocketAddr),
+    /// Have the data plane end a flow with RST.
+    End(FlowKey, Toward),
     /// Make this the routing of every data plane, before any output that follows.
     Publish(Arc<Routing>),
     /// Something worth a line in the log.
@@ -88,6 +100,11 @@ pub enum Note {
     },
     /// A node that was leaving has drained, or its deadline has passed.
     Left {
+        /// Its name.
+        name: String,
+    },
+    /// A suspect node has proved itself, or a held one counts as reserve now.
+    Cleared {
         /// Its name.
         name: String,
     },
@@ -119,8 +136,14 @@ pub enum Note {
 /// How the loss of a node was noticed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Loss {
-    /// Its control connection ended.
-    Disconnected,
+    /// Its control connection ended and it could not be dialled.
+    Refused,
+    /// It did not prove itself in time when it had to.
+    NoAnswer,
+    /// Another process answered in its place.
+    Replaced,
+    /// It sent what cannot be read.
+    Unreadable,
     /// No heartbeat came for longer than (misses + 1/2) intervals.
     Silent,
 }
@@ -140,10 +163,26 @@ pub struct Cluster {
     sessions_by_conn: BTreeMap<ConnId, SessionId>,
     sessions_by_token: BTreeMap<Token, SessionId>,
     greetings: BTreeMap<ConnId, Greeting>,
+    /// A `hello` that waits until the holder of its name has proved itself, by that holder.
+    parked: BTreeMap<SessionId, (ConnId, Hello)>,
+    /// Nodes that have to prove themselves, and until when.
+    suspects: BTreeSet<(Instant, SessionId)>,
+    /// Connections that were dialled to suspects.
+    redials: BTreeMap<ConnId, SessionId>,
+    /// Nodes that wait until they are trusted again.
+    held: BTreeSet<(Instant, SessionId)>,
+    losses: Losses,
     /// When to see whether each session has been silent for too long.
     silences: BTreeSet<(Instant, SessionId)>,
     drains: Drains,
+    /// Nodes that were lost and whose flows have not been looked for yet.
+    bereaved: Vec<SessionId>,
+    /// Flows that are to be ended at the pace.
+    endings: VecDeque<(FlowKey, Toward)>,
+    pacer: Pacer,
     next_tick: Instant,
+    /// Something is to be done before the next tick.
+    wake_at: Option<Instant>,
     sessions_opened: u64,
     beats_ignored: u64,
     outputs: VecDeque<Output>,
@@ -163,6 +202,7 @@ impl Cluster {
         Self {
             table: RouteTable::new(config.routes),
             next_tick: now + config.heartbeat,
+            pacer: Pacer::new(config.pace),
             config,
             epoch: Epoch::default(),
             holders: Vec::new(),
@@ -172,8 +212,16 @@ impl Cluster {
             sessions_by_conn: BTreeMap::new(),
             sessions_by_token: BTreeMap::new(),
             greetings: BTreeMap::new(),
+            parked: BTreeMap::new(),
+            suspects: BTreeSet::new(),
+            redials: BTreeMap::new(),
+            held: BTreeSet::new(),
+            losses: Losses::default(),
             silences: BTreeSet::new(),
             drains: Drains::default(),
+            bereaved: Vec::new(),
+            endings: VecDeque::new(),
+            wake_at: None,
             sessions_opened: 0,
             beats_ignored: 0,
             outputs: VecDeque::new(),
@@ -187,9 +235,16 @@ impl Cluster {
 
     /// When to call [`Cluster::timeout`].
     pub fn deadline(&self) -> Instant {
-        let greeting = self.greetings.values().next().map(|greeting| greeting.deadline);
-        let silence = self.silences.first().map(|&(due, _)| due);
-        [greeting, silence].into_iter().flatten().fold(self.next_tick, Instant::min)
+        let first = |set: &BTreeSet<(Instant, SessionId)>| set.first().map(|&(due, _)| due);
+        let others = [
+            self.greetings.values().next().map(|greeting| greeting.deadline),
+            first(&self.silences),
+            first(&self.suspects),
+            first(&self.held),
+            self.wake_at,
+            (self.paced() > 0).then(|| self.pacer.retry_at()),
+        ];
+        others.into_iter().flatten().fold(self.next_tick, Instant::min)
     }
 
     /// The route table in force.
@@ -202,38 +257,33 @@ impl Cluster {
         self.beats_ignored
     }
 
-    /// A control connection was accepted. `token` is drawn at random by the driver, for the session that may follow.
-    pub fn open(&mut self, now: Instant, conn: ConnId, peer: IpAddr, token: Token) {
-        self.greetings.insert(conn, Greeting { peer, token, deadline: now + HELLO_TIMEOUT });
-        if self.greetings.len() > GREETINGS_MAX {
-            self.refuse(conn, ErrorCode::Full, "too many connections have not said hello; try again later".into());
-        }
-    }
-
     /// A message, or what was none, came on a control connection.
     pub fn receive(&mut self, now: Instant, conn: ConnId, message: Result<FromNode, DecodeError>) {
         match message {
             Err(error) => {
                 let error = ErrorMessage::from(&error);
                 if error.code.is_fatal() {
-                    self.refuse(conn, error.code, error.message);
-                    self.disconnect(now, conn);
+                    self.give_up(now, conn, error);
                 } else {
                     self.send(conn, ToNode::Error(error));
                 }
             }
-            Ok(message) => match self.sessions_by_conn.get(&conn) {
-                Some(&session) => self.receive_in_session(now, session, conn, &message),
-                None => self.receive_greeting(now, conn, message),
+            Ok(message) => match (self.sessions_by_conn.get(&conn), self.redials.get(&conn)) {
+                (Some(&node), _) => self.receive_in_session(now, node, conn, &message),
+                (None, Some(&node)) => self.receive_redialed(now, node, conn, &message),
+                (None, None) => self.receive_greeting(now, conn, message),
             },
         }
     }
 
-    /// A control connection has ended.
+    /// A control connection has ended, one that was accepted or one that was dialled.
     pub fn disconnect(&mut self, now: Instant, conn: ConnId) {
         self.greetings.remove(&conn);
-        if let Some(&session) = self.sessions_by_conn.get(&conn) {
-            self.lose(now, session, Loss::Disconnected);
+        self.parked.retain(|_, &mut (parked, _)| parked != conn);
+        if let Some(&node) = self.sessions_by_conn.get(&conn) {
+            self.lose_connection(now, node, conn);
+        } else if let Some(&node) = self.redials.get(&conn) {
+            self.lose(now, node, Loss::Refused);
         }
     }
 
@@ -259,23 +309,24 @@ impl Cluster {
         if late > self.config.heartbeat / 2 {
             self.forgive(late);
         }
-        while let Some((&conn, _)) = self.greetings.iter().next().filter(|(_, greeting)| greeting.deadline <= now) {
-            self.refuse(conn, ErrorCode::HelloExpected, format!("no hello within {HELLO_TIMEOUT:?}"));
+        self.close_silent_greetings(now);
+        let mut lost = self.overdue_suspects(now);
+        lost.extend(self.silent_nodes(now));
+        if !lost.is_empty() {
+            self.lose_all(now, lost);
         }
-        while let Some(&(due, session)) = self.silences.first().filter(|&&(due, _)| due <= now) {
-            self.silences.remove(&(due, session));
-            let silent_at = self.sessions[&session].last_heard + self.silence_max();
-            if silent_at <= now {
-                self.lose(now, session, Loss::Silent);
-            } else {
-                self.silences.insert((silent_at, session));
-            }
-        }
-        if self.next_tick <= now {
+        self.release_the_held(now);
+        let is_tick = self.next_tick <= now;
+        if is_tick {
             self.next_tick = now + self.config.heartbeat;
             self.beat();
-            self.advance_drains(now, flows);
         }
+        if is_tick || self.wake_at.is_some_and(|due| due <= now) {
+            self.wake_at = None;
+            self.end_flows_of_the_lost(flows);
+            self.survey_drains(now, flows);
+        }
+        self.move_browsers_on(now);
     }
 
     /// How long a node may be silent: (misses + 1/2) intervals.
@@ -287,20 +338,25 @@ impl Cluster {
     fn forgive(&mut self, late: Duration) {
         for session in self.sessions.values_mut() {
             session.last_heard = session.last_heard + late;
+            if let Some(suspicion) = &mut session.suspicion {
+                suspicion.deadline = suspicion.deadline + late;
+            }
         }
+        self.suspects = self.suspects.iter().map(|&(due, node)| (due + late, node)).collect();
     }
 
-    fn receive_greeting(&mut self, now: Instant, conn: ConnId, message: FromNode) {
-        if !self.greetings.contains_key(&conn) {
-            return;
+    fn silent_nodes(&mut self, now: Instant) -> Vec<(SessionId, Loss)> {
+        let mut silent = Vec::new();
+        while let Some(&(due, node)) = self.silences.first().filter(|&&(due, _)| due <= now) {
+            self.silences.remove(&(due, node));
+            let silent_at = self.sessions[&node].last_heard + self.silence_max();
+            if silent_at <= now {
+                silent.push((node, Loss::Silent));
+            } else {
+                self.silences.insert((silent_at, node));
+            }
         }
-        let FromNode::Hello(hello) = message else {
-            return self.refuse(conn, ErrorCode::HelloExpected, "the first message must be hello".into());
-        };
-        match self.examine(&hello) {
-            Ok(()) => self.welcome(now, conn, hello),
-            Err((code, message)) => self.refuse(conn, code, message),
-        }
+        silent
     }
 
     fn receive_in_session(&mut self, now: Instant, session: SessionId, conn: ConnId, message: &FromNode) {
@@ -316,113 +372,60 @@ impl Cluster {
         self.send(conn, ToNode::Error(ErrorMessage { code: ErrorCode::Unexpected, message: wrong }));
     }
 
-    /// Whether a `hello` can be accepted.
-    fn examine(&self, hello: &Hello) -> Result<(), (ErrorCode, String)> {
-        let length = hello.name.len();
-        if hello.version != PROTOCOL_VERSION {
-            let message = format!("version {} is not spoken here, only {PROTOCOL_VERSION}", hello.version);
-            return Err((ErrorCode::WrongVersion, message));
-        }
-        if length == 0 || length > NAME_LENGTH_MAX || hello.name.chars().any(char::is_control) {
-            let message = format!("a name has 1 to {NAME_LENGTH_MAX} bytes and no control characters");
-            return Err((ErrorCode::Malformed, message));
-        }
-        if self.sessions.len() >= SESSIONS_MAX {
-            return Err((ErrorCode::Full, format!("{SESSIONS_MAX} nodes are registered already")));
-        }
-        if self.sessions.values().any(|session| session.member.name == hello.name) {
-            return Err((ErrorCode::NameTaken, format!("a node named {:?} is registered", hello.name)));
-        }
-        let addresses: Vec<SocketAddr> = hello.browser.iter().chain(hello.app.iter()).collect();
-        let distinct: BTreeSet<&SocketAddr> = addresses.iter().collect();
-        if distinct.len() < addresses.len() {
-            return Err((ErrorCode::AddressTaken, "browser and app addresses must differ".into()));
-        }
-        let taken = addresses.iter().find(|address| {
-            let others = self.sessions.values().flat_map(|session| session.member.service_addresses());
-            self.config.service_addresses.contains(&address.ip()) || others.into_iter().any(|other| other == **address)
-        });
-        match taken {
-            Some(address) => Err((ErrorCode::AddressTaken, format!("{address} is another node's or the router's own"))),
-            None => Ok(()),
-        }
-    }
-
-    fn welcome(&mut self, now: Instant, conn: ConnId, hello: Hello) {
-        let greeting = self.greetings.remove(&conn).expect("only a greeting connection is welcomed");
-        self.sessions_opened += 1;
-        let id = SessionId(self.sessions_opened);
-        let name = hello.name.clone();
-        let member = Member { session: id, name: hello.name, browser: hello.browser, app: hello.app };
-        self.sessions.insert(id, Session::new(now, conn, greeting.peer, greeting.token, Arc::new(member)));
-        self.sessions_by_conn.insert(conn, id);
-        self.sessions_by_token.insert(greeting.token, id);
-        self.silences.insert((now + self.silence_max(), id));
-
-        let state = place(Headcount {
-            routes: self.table.route_count(),
-            active: self.holders.len(),
-            waiting: self.reserve.len(),
-            wanted: self.config.reserve,
-        });
-        match state {
-            NodeState::Active => self.activate(now, id),
-            NodeState::Reserve => {
-                self.reserve.push_back(id);
-                self.publish();
-            }
-        }
-        let node_id = self.sessions[&id].node_id();
-        let routes = node_id.map_or(&[][..], |node| self.table.routes_of(node)).to_vec();
-        self.send(
-            conn,
-            ToNode::Welcome(Welcome {
-                version: PROTOCOL_VERSION,
-                token: greeting.token,
-                state,
-                id: node_id,
-                routes,
-                epoch: self.epoch,
-                heartbeat_ms: u64::try_from(self.config.heartbeat.as_millis()).unwrap_or(u64::MAX),
-                misses: self.config.misses,
-            }),
-        );
-        self.sessions.get_mut(&id).expect("the session was just made").welcomed = true;
-        self.note(Note::Joined { name, id: node_id });
-    }
-
-    fn leave(&mut self, now: Instant, id: SessionId) {
-        let session = &self.sessions[&id];
-        let (name, place) = (session.member.name.clone(), session.place);
+    fn leave(&mut self, now: Instant, node: SessionId) {
+        let session = self.session_mut(node);
+        let place = std::mem::replace(&mut session.place, Place::Leaving);
         if place == Place::Leaving {
             return;
         }
+        let name = session.member.name.clone();
         self.note(Note::Leaving { name });
-        self.leaving.insert(id);
-        self.sessions.get_mut(&id).expect("a session that speaks exists").place = Place::Leaving;
-        self.vacate(now, id, place);
-        self.release_the_drained();
-    }
-
-    fn lose(&mut self, now: Instant, id: SessionId, how: Loss) {
-        let Some(session) = self.forget(id) else { return };
-        self.note(match session.place {
-            Place::Leaving => Note::Left { name: session.member.name.clone() },
-            _ => Note::Lost { name: session.member.name.clone(), how },
-        });
-        self.outputs.push_back(Output::Close(session.conn));
-        self.vacate(now, id, session.place);
-    }
-
-    fn advance_drains(&mut self, now: Instant, flows: &dyn Flows) {
-        if self.drains.is_empty() {
-            return;
+        self.leaving.insert(node);
+        let mut change = Change::default();
+        match place {
+            Place::Active(id) => match self.next_reserve(None) {
+                Some(successor) => self.succeed(&mut change, id, successor),
+                None => self.close_up(&mut change, id),
+            },
+            Place::Reserve => self.reserve.retain(|&waiting| waiting != node),
+            Place::Held(until) => {
+                self.held.remove(&(until, node));
+            }
+            Place::Leaving => {}
         }
-        let (sessions, outputs) = (&self.sessions, &mut self.outputs);
-        self.drains.advance(now, self.config.heartbeat, flows, |session, message| {
-            outputs.push_back(Output::Send(sessions[&session].conn, message));
-        });
+        self.settle(now, change);
         self.release_the_drained();
+    }
+
+    fn survey_drains(&mut self, now: Instant, flows: &dyn Flows) {
+        let (sessions, outputs) = (&self.sessions, &mut self.outputs);
+        let overdue = self.drains.survey(now, self.config.heartbeat, flows, |node, message| {
+            // A suspect hears it all again when it has proved itself.
+            outputs.extend(sessions[&node].conn.map(|conn| Output::Send(conn, message)));
+        });
+        for flow in overdue {
+            match flow.side {
+                Side::App => self.outputs.push_back(Output::End(flow.key, Toward::Both)),
+                Side::Browser => self.endings.push_back((flow.key, Toward::Both)),
+            }
+        }
+        self.release_the_drained();
+    }
+
+    /// Browser connections that wait for the pace.
+    fn paced(&self) -> usize {
+        self.endings.len() + self.drains.waiting()
+    }
+
+    /// Ends or names as many browser connections as the pace allows; first those whose node is gone.
+    fn move_browsers_on(&mut self, now: Instant) {
+        let allowed = self.pacer.take(now, self.paced());
+        let ended = allowed.min(self.endings.len());
+        self.outputs.extend(self.endings.drain(..ended).map(|(flow, toward)| Output::End(flow, toward)));
+        let (sessions, outputs) = (&self.sessions, &mut self.outputs);
+        self.drains.name(allowed - ended, |node, message| {
+            outputs.extend(sessions[&node].conn.map(|conn| Output::Send(conn, message)));
+        });
     }
 
     /// Lets go of nodes that have left and have nothing to drain any more.
@@ -431,7 +434,7 @@ impl Cluster {
             self.leaving.iter().copied().filter(|&session| !self.drains.is_draining(session)).collect();
         for id in done {
             let session = self.forget(id).expect("a leaving node is registered");
-            self.outputs.push_back(Output::Close(session.conn));
+            self.outputs.extend(session.conn.map(Output::Close));
             self.note(Note::Left { name: session.member.name.clone() });
             self.publish();
         }
@@ -440,9 +443,22 @@ impl Cluster {
     /// Removes a session from every index but its place in the table.
     fn forget(&mut self, id: SessionId) -> Option<Session> {
         let session = self.sessions.remove(&id)?;
-        self.sessions_by_conn.remove(&session.conn);
+        if let Some(conn) = session.conn {
+            self.sessions_by_conn.remove(&conn);
+        }
+        if let Some(suspicion) = session.suspicion {
+            self.suspects.remove(&(suspicion.deadline, id));
+            if let Some(redial) = suspicion.redial {
+                self.redials.remove(&redial);
+                self.outputs.push_back(Output::Close(redial));
+            }
+        }
+        if let Place::Held(until) = session.place {
+            self.held.remove(&(until, id));
+        }
         self.sessions_by_token.remove(&session.token);
         self.silences.retain(|&(_, other)| other != id);
+        self.reserve.retain(|&waiting| waiting != id);
         self.leaving.remove(&id);
         self.drains.forget(id);
         Some(session)
@@ -460,13 +476,27 @@ impl Cluster {
         self.outputs.push_back(Output::Send(conn, message));
     }
 
-    /// Says what is wrong and closes a connection. One with a session is still the session's until `disconnect`.
-    fn refuse(&mut self, conn: ConnId, code: ErrorCode, message: String) {
-        self.send(conn, ToNode::Error(ErrorMessage { code, message }));
-        if let Some(greeting) = self.greetings.remove(&conn) {
-            self.outputs.push_back(Output::Close(conn));
-            self.note(Note::Refused { peer: greeting.peer, code });
+    /// A peer sent what cannot be read: there is no going on with it.
+    fn give_up(&mut self, now: Instant, conn: ConnId, error: ErrorMessage) {
+        match self.sessions_by_conn.get(&conn).or(self.redials.get(&conn)) {
+            Some(&node) => {
+                self.send(conn, ToNode::Error(error));
+                self.lose(now, node, Loss::Unreadable);
+            }
+            None => {
+                self.parked.retain(|_, &mut (parked, _)| parked != conn);
+                self.refuse(conn, error.code, error.message);
+            }
         }
+    }
+
+    /// Has `timeout` called at once, for what needs the flows.
+    fn wake(&mut self, now: Instant) {
+        self.wake_at = Some(now);
+    }
+
+    fn session_mut(&mut self, node: SessionId) -> &mut Session {
+        self.sessions.get_mut(&node).expect("only registered nodes are spoken of")
     }
 
     fn note(&mut self, note: Note) {

@@ -14,9 +14,29 @@ use crate::ids::{RouteId, Side};
 use crate::routing::SessionId;
 use crate::time::Instant;
 
-/// What a drain needs to know of a flow.
+/// The two ends of a flow as its client sees them; no two flows have the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FlowKey {
+    /// The browser or app.
+    pub client: SocketAddr,
+    /// The service address and port that it connected to.
+    pub service: SocketAddr,
+}
+
+/// Which ends of a flow are told of its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Toward {
+    /// The client; its node is gone.
+    Client,
+    /// The client and the node.
+    Both,
+}
+
+/// What membership needs to know of a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FlowView {
+    /// Which flow.
+    pub key: FlowKey,
     /// Browser or app.
     pub side: Side,
     /// The client as the node sees it.
@@ -31,4 +51,7 @@ pub struct FlowView {
 pub trait Flows {
     /// Shows each flow of `route` that is pinned to `node`, in an order that depends only on the packets so far.
     fn visit(&self, route: RouteId, node: SessionId, each: &mut dyn FnMut(FlowView));
+
+    /// Shows each flow that is pinned to `node`, likewise.
+    fn visit_node(&self, node: SessionId, each: &mut dyn FnMut(FlowView));
 }

@@ -5,22 +5,27 @@
 //! address before it is routed would be a martian.) What a node may not tell apart, two flows of one client, gets
 //! different source ports at ingress.
 //!
-//! Not here: queues, sockets and the nodes' membership; a [`Routing`] is handed in.
+//! Besides verdicts the plane has packets of its own to send: [`Rewrite::poll_transmit`]. Not here: queues, sockets and
+//! the nodes' membership; a [`Routing`] is handed in.
 
+mod ending;
+mod held;
 mod icmp;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use crate::flow::{Flow, FlowPhase, FlowTable, FlowView, Flows, NewFlow, Sender, SourcePorts};
+use self::ending::Endings;
+use self::held::HeldSyns;
+use crate::flow::{Flow, FlowKey, FlowPhase, FlowTable, FlowView, Flows, NewFlow, Sender, SourcePorts, Toward};
 use crate::ids::{RouteId, Side};
 use crate::routing::{Routing, SessionId};
 use crate::service::ServicePorts;
 use crate::time::Instant;
-use crate::wire::{Packet, Reset, TcpPacket, reset_for};
+use crate::wire::{Packet, Reset, TcpFlags, TcpPacket, reset_for};
 
-/// Flows at most: 1,000,000, about 500 bytes each.
+/// Flows at most.
 const FLOWS_MAX: usize = 1_000_000;
 
 /// Where on its way a packet is.
@@ -57,12 +62,16 @@ pub struct Counters {
     pub fragments: u64,
     /// Belonged to no flow and could not begin one: answered with RST.
     pub strays: u64,
+    /// Belonged to a flow that HaloD ended, or whose node is gone: answered with RST.
+    pub late: u64,
     /// A SYN or a stray whose checksum was wrong: dropped.
     pub bad_checksums: u64,
     /// A SYN for a route that no node owns, or not over this IP version: answered with RST.
     pub unowned: u64,
     /// A SYN for which there was no room in the flow table, or no source port: dropped.
     pub no_room: u64,
+    /// Flows that HaloD ended.
+    pub ended: u64,
 }
 
 /// What the plane does not learn from the cluster.
@@ -89,7 +98,17 @@ pub struct Rewrite {
     /// Node host to the router's own address that it shall see; empty unless masquerading.
     masquerades: BTreeMap<IpAddr, IpAddr>,
     flows: FlowTable,
+    held: HeldSyns,
+    endings: Endings,
+    transmits: VecDeque<Vec<u8>>,
     counters: Counters,
+}
+
+/// What is decided about a client's packet.
+enum Decision {
+    Now(Verdict),
+    /// A SYN whose owner may be gone: decided when that is known.
+    Later(FlowKey),
 }
 
 impl Rewrite {
@@ -102,26 +121,39 @@ impl Rewrite {
             node_addresses: HashSet::new(),
             masquerades: BTreeMap::new(),
             flows: FlowTable::new(FLOWS_MAX, config.source_ports, config.seed),
+            held: HeldSyns::default(),
+            endings: Endings::default(),
+            transmits: VecDeque::new(),
             counters: Counters::default(),
         }
     }
 
-    /// Takes a new routing into force. `masquerades` gives, for each node host, the router's own address that it
-    /// shall see instead of the clients'; empty keeps the clients' addresses.
-    pub fn publish(&mut self, routing: Arc<Routing>, masquerades: BTreeMap<IpAddr, IpAddr>) {
+    /// Takes a new routing into force, and decides about the connections that waited for it. `masquerades` gives, for
+    /// each node host, the router's own address that it shall see instead of the clients'; empty keeps the clients'
+    /// addresses.
+    pub fn publish(&mut self, now: Instant, routing: Arc<Routing>, masquerades: BTreeMap<IpAddr, IpAddr>) {
         self.node_addresses = routing.members.values().flat_map(|member| member.service_addresses()).collect();
         self.masquerades = masquerades;
         self.routing = routing;
+        for mut syn in self.held.take() {
+            self.decide_held(now, &mut syn);
+        }
     }
 
     /// Decides about one IP packet, and rewrites it.
     pub fn handle(&mut self, now: Instant, stage: Stage, packet: &mut [u8]) -> Verdict {
         match Packet::parse(packet) {
-            Ok(Packet::Tcp(packet)) => match stage {
-                Stage::Ingress => self.ingress(now, packet),
-                Stage::Egress { local } => self.egress(now, packet, local),
+            Ok(Packet::Tcp(tcp)) => match stage {
+                Stage::Ingress => match self.ingress(now, tcp) {
+                    Decision::Now(verdict) => verdict,
+                    Decision::Later(key) => {
+                        self.held.hold(key, packet);
+                        Verdict::Drop
+                    }
+                },
+                Stage::Egress { local } => self.egress(now, tcp, local),
             },
-            Ok(Packet::IcmpError(packet)) => self.translate_error(stage, packet),
+            Ok(Packet::IcmpError(error)) => self.translate_error(stage, error),
             Ok(Packet::Fragment) => {
                 self.counters.fragments += 1;
                 Verdict::Drop
@@ -130,6 +162,38 @@ impl Rewrite {
             Err(_) => {
                 self.counters.malformed += 1;
                 Verdict::Drop
+            }
+        }
+    }
+
+    /// Ends a flow with RST towards one or both ends. A client that does not seem to have heard it is asked again.
+    pub fn end(&mut self, now: Instant, key: FlowKey, toward: Toward) {
+        let Some(flow) = self.flows.refuse(now, key) else { return };
+        self.counters.ended += 1;
+        self.transmits.push_back(ending::reset_to_client(flow));
+        if toward == Toward::Both {
+            self.transmits.push_back(ending::reset_to_node(flow));
+        }
+        self.endings.watch(now, key);
+    }
+
+    /// The next packet of the plane's own to send: whole, with the addresses that its receiver knows.
+    pub fn poll_transmit(&mut self) -> Option<Vec<u8>> {
+        self.transmits.pop_front()
+    }
+
+    /// When to call [`Rewrite::timeout`]; `None` while no flow is being ended.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.endings.deadline()
+    }
+
+    /// Asks clients again that do not seem to know of the end of their flow.
+    pub fn timeout(&mut self, now: Instant) {
+        for key in self.endings.due(now) {
+            // Gone: it had time to expire, or its client has begun another.
+            let Some(flow) = self.flows.sent_by_client(key.client, key.service) else { continue };
+            if flow.is_refused() {
+                self.transmits.push_back(ending::probe_of_client(flow));
             }
         }
     }
@@ -149,34 +213,44 @@ impl Rewrite {
         self.flows.len()
     }
 
-    fn ingress(&mut self, now: Instant, mut packet: TcpPacket<'_>) -> Verdict {
+    fn ingress(&mut self, now: Instant, mut packet: TcpPacket<'_>) -> Decision {
         let (source, destination) = (packet.source(), packet.destination());
         if let Some(flow) = self.flows.seen_by_node(destination, source)
             && flow.peer() != flow.transit()
         {
             // A reply to the router's own address, on its way to a masqueraded client.
             packet.rewrite_destination(flow.transit());
-            return Verdict::Rewritten;
+            return Decision::Now(Verdict::Rewritten);
         }
-        let Some((side, route)) = self.service(destination) else { return Verdict::Accept };
-        if packet.flags().is_initial_syn() && !self.is_pinned(source, destination) {
+        let Some((side, route)) = self.service(destination) else { return Decision::Now(Verdict::Accept) };
+        let key = FlowKey { client: source, service: destination };
+        if packet.flags().is_initial_syn() && !self.is_pinned(key) {
             return self.begin(now, packet, side, route);
         }
-        let Some(flow) = self.flows.sent_by_client(source, destination) else { return self.stray(&packet) };
+        let Some(flow) = self.flows.sent_by_client(source, destination) else {
+            return Decision::Now(self.stray(&packet));
+        };
+        if self.is_over(flow) {
+            return Decision::Now(self.refuse_late(now, key, &packet));
+        }
         forward(&mut packet, flow);
-        self.flows.note(now, source, destination, Sender::Client, packet.flags());
-        Verdict::Rewritten
+        self.flows.note(now, key, Sender::Client, &packet);
+        Decision::Now(Verdict::Rewritten)
     }
 
     fn egress(&mut self, now: Instant, mut packet: TcpPacket<'_>, local: bool) -> Verdict {
         let (source, destination) = (packet.source(), packet.destination());
         if let Some(flow) = self.flows.seen_by_node(destination, source) {
-            let (client, service) = (flow.client, flow.service);
-            packet.rewrite_source(service);
-            if destination != client {
-                packet.rewrite_destination(client);
+            let key = FlowKey { client: flow.client, service: flow.service };
+            if self.is_over(flow) {
+                self.counters.late += 1;
+                return answer(&packet);
             }
-            self.flows.note(now, client, service, Sender::Node, packet.flags());
+            packet.rewrite_source(key.service);
+            if destination != key.client {
+                packet.rewrite_destination(key.client);
+            }
+            self.flows.note(now, key, Sender::Node, &packet);
             return Verdict::Rewritten;
         }
         if let Some(flow) = self.flows.seen_by_node(source, destination)
@@ -194,30 +268,38 @@ impl Rewrite {
         self.ports.locate(destination.port()).filter(|_| self.addresses.contains(&destination.ip()))
     }
 
+    /// Whether nothing of a flow is forwarded any more: HaloD ended it, or its node is gone.
+    fn is_over(&self, flow: &Flow) -> bool {
+        flow.is_refused() || !self.routing.members.contains_key(&flow.session)
+    }
+
     /// Whether a SYN between these ends belongs to a flow that goes on: a retransmission, or one that the node has to
     /// challenge. After an end, or if the node is gone before it answered, it begins a new flow.
-    fn is_pinned(&self, client: SocketAddr, service: SocketAddr) -> bool {
-        self.flows.sent_by_client(client, service).is_some_and(|flow| match flow.phase() {
+    fn is_pinned(&self, key: FlowKey) -> bool {
+        self.flows.sent_by_client(key.client, key.service).is_some_and(|flow| match flow.phase() {
             FlowPhase::HalfOpen => self.routing.members.contains_key(&flow.session),
             FlowPhase::Established => true,
             FlowPhase::Ended => false,
         })
     }
 
-    fn begin(&mut self, now: Instant, mut packet: TcpPacket<'_>, side: Side, route: RouteId) -> Verdict {
+    fn begin(&mut self, now: Instant, mut packet: TcpPacket<'_>, side: Side, route: RouteId) -> Decision {
         if !packet.checksum_ok() {
             self.counters.bad_checksums += 1;
-            return Verdict::Drop;
+            return Decision::Now(Verdict::Drop);
         }
         let (client, service) = (packet.source(), packet.destination());
         let owner = self.routing.owner(route);
         let Some((owner, node)) = owner.and_then(|owner| Some((owner, owner.address(side, client.ip())?))) else {
             self.counters.unowned += 1;
-            return answer(&packet);
+            return Decision::Now(answer(&packet));
         };
+        if self.routing.suspects.contains(&owner.session) {
+            return Decision::Later(FlowKey { client, service });
+        }
         let masquerade = self.masquerades.get(&node.ip()).copied();
         let new = NewFlow { client, service, node, session: owner.session, route, side, masquerade };
-        match self.flows.begin(now, new) {
+        Decision::Now(match self.flows.begin(now, new, &packet) {
             Ok(flow) => {
                 forward(&mut packet, flow);
                 Verdict::Rewritten
@@ -226,7 +308,36 @@ impl Rewrite {
                 self.counters.no_room += 1;
                 Verdict::Drop
             }
+        })
+    }
+
+    /// A SYN that was held passes both stages here, and leaves as a packet of the plane's own.
+    fn decide_held(&mut self, now: Instant, syn: &mut [u8]) {
+        let verdict = match self.handle(now, Stage::Ingress, syn) {
+            Verdict::Rewritten => match self.handle(now, Stage::Egress { local: false }, syn) {
+                Verdict::Accept => Verdict::Rewritten,
+                verdict => verdict,
+            },
+            verdict => verdict,
+        };
+        match verdict {
+            Verdict::Rewritten => self.transmits.push_back(syn.to_vec()),
+            Verdict::Answer(reset) => self.transmits.push_back(reset.to_vec()),
+            Verdict::Accept | Verdict::Drop => {}
         }
+    }
+
+    /// A client's packet on a flow that is over: it is told so at once. Its acknowledgement number makes that exact.
+    fn refuse_late(&mut self, now: Instant, key: FlowKey, packet: &TcpPacket<'_>) -> Verdict {
+        self.counters.late += 1;
+        if packet.flags().contains(TcpFlags::RST) {
+            self.endings.forget(key);
+            self.flows.remove(key.client, key.service);
+        } else if self.flows.refuse(now, key).is_some() {
+            self.counters.ended += 1;
+            self.endings.watch(now, key);
+        }
+        answer(packet)
     }
 
     /// A packet of no flow: its sender is told so. A damaged one is not believed.
@@ -243,6 +354,10 @@ impl Rewrite {
 impl Flows for Rewrite {
     fn visit(&self, route: RouteId, node: SessionId, each: &mut dyn FnMut(FlowView)) {
         self.flows.visit(route, node, each);
+    }
+
+    fn visit_node(&self, node: SessionId, each: &mut dyn FnMut(FlowView)) {
+        self.flows.visit_node(node, each);
     }
 }
 

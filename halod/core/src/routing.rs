@@ -2,7 +2,7 @@
 //!
 //! A [`Routing`] is published whole and never changed afterwards; readers swap one pointer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -59,6 +59,8 @@ pub struct Routing {
     pub holders: Vec<Arc<Member>>,
     /// Every registered node: active, in reserve, or leaving while its flows drain.
     pub members: BTreeMap<SessionId, Arc<Member>>,
+    /// Members that may be gone: connections to them wait until that is known.
+    pub suspects: BTreeSet<SessionId>,
 }
 
 impl Routing {

@@ -7,22 +7,26 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use halod_core::cluster::{Cluster, ClusterConfig, ConnId, Output};
-use halod_core::flow::{FlowPhase, FlowView, Flows};
+use halod_core::flow::{FlowKey, FlowPhase, FlowView, Flows};
 use halod_core::ids::{Epoch, RouteId, Side};
 use halod_core::protocol::{
-    DecodeError, Endpoints, FromNode, Heartbeat, Hello, Incarnation, ToNode, Token, decode_from_node,
+    DecodeError, Endpoints, FromNode, Heartbeat, Hello, Incarnation, NodeState, ToNode, Token, decode_from_node,
 };
 use halod_core::routing::SessionId;
 use halod_core::time::Instant;
 
+/// When every test begins.
+const START: Instant = Instant::from_nanos(1_000_000_000);
 const HEARTBEAT: Duration = Duration::from_millis(100);
 const DRAIN: Duration = Duration::from_secs(30);
+const REDIAL: Duration = Duration::from_millis(50);
 
 /// A cluster with a clock, and nodes n1, n2, ... whose connection, token and host carry the same number.
 struct Bench {
     cluster: Cluster,
     now: Instant,
     flows: FakeFlows,
+    beats: u64,
 }
 
 #[derive(Default)]
@@ -31,6 +35,12 @@ struct FakeFlows(Vec<(RouteId, SessionId, FlowView)>);
 impl Flows for FakeFlows {
     fn visit(&self, route: RouteId, node: SessionId, each: &mut dyn FnMut(FlowView)) {
         for (_, _, flow) in self.0.iter().filter(|(of, at, _)| (*of, *at) == (route, node)) {
+            each(*flow);
+        }
+    }
+
+    fn visit_node(&self, node: SessionId, each: &mut dyn FnMut(FlowView)) {
+        for (_, _, flow) in self.0.iter().filter(|(_, at, _)| *at == node) {
             each(*flow);
         }
     }
@@ -44,10 +54,12 @@ impl Bench {
             heartbeat: HEARTBEAT,
             misses: 3,
             drain: DRAIN,
+            pace: 1000,
+            redial_timeout: REDIAL,
             service_addresses: vec![IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))],
         };
-        let now = Instant::ORIGIN;
-        Self { cluster: Cluster::new(now, config), now, flows: FakeFlows::default() }
+        let now = START;
+        Self { cluster: Cluster::new(now, config), now, flows: FakeFlows::default(), beats: 0 }
     }
 
     fn open(&mut self, number: u8) -> String {
@@ -90,9 +102,12 @@ impl Bench {
                 Output::Send(ConnId(conn), message) => format!("n{conn} <- {}", describe(&message)),
                 Output::Close(ConnId(conn)) => format!("n{conn} closed"),
                 Output::Beat(to, _) => format!("beat to {to}"),
+                Output::Redial(node, to) => format!("redial {node} at {to}"),
+                Output::End(flow, toward) => format!("end {} toward {toward:?}", flow.client),
                 Output::Publish(routing) => {
                     let holders: Vec<&str> = routing.holders.iter().map(|member| member.name.as_str()).collect();
-                    format!("epoch {} held by {}", routing.epoch, holders.join(" "))
+                    let suspects: String = routing.suspects.iter().map(|node| format!(" suspects {node}")).collect();
+                    format!("epoch {} held by {}{suspects}", routing.epoch, holders.join(" "))
                 }
                 Output::Note(_) => continue,
             };
@@ -130,6 +145,7 @@ fn describe(message: &ToNode) -> String {
     match message {
         ToNode::Welcome(welcome) => match welcome.id {
             Some(id) => format!("welcome as {id} with {}", routes(&welcome.routes)),
+            None if welcome.state == NodeState::Held => "welcome while held".into(),
             None => "welcome in reserve".into(),
         },
         ToNode::Heartbeat(_) => unreachable!("heartbeats are datagrams"),
@@ -154,8 +170,8 @@ fn drained(number: u16, epoch: u64) -> FromNode {
 
 fn browser_flow(port: u16, phase: FlowPhase, active_ms: u64) -> FlowView {
     let peer = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1)), port);
-    let last_active = Instant::from_nanos(active_ms * 1_000_000);
-    FlowView { side: Side::Browser, peer, phase, last_active }
+    let last_active = START + Duration::from_millis(active_ms);
+    FlowView { key: FlowKey { client: peer, service: peer }, side: Side::Browser, peer, phase, last_active }
 }
 
 #[test]
@@ -165,8 +181,8 @@ fn a_joiner_takes_its_share_and_only_the_former_owner_hears_of_it() {
     assert_eq!(
         bench.join(2),
         "epoch 2 held by n1 n2\n\
-         n1 <- moved 4 for 30000 ms\n\
          n1 <- moved 3 for 30000 ms\n\
+         n1 <- moved 4 for 30000 ms\n\
          n2 <- welcome as 2 with 3,4\n"
     );
 }
@@ -365,7 +381,7 @@ fn a_connection_without_hello_is_closed() {
 }
 
 #[test]
-fn names_and_addresses_are_held_by_one_node() {
+fn addresses_are_held_by_one_node_and_names_have_a_form() {
     let mut bench = Bench::new(2, 0);
     bench.join(1);
     let mut refused = |change: &dyn Fn(&mut Hello)| {
@@ -374,7 +390,6 @@ fn names_and_addresses_are_held_by_one_node() {
         bench.open(2);
         bench.say(2, FromNode::Hello(message))
     };
-    assert_eq!(refused(&|hello| hello.name = "n1".into()), "n2 <- error NameTaken\nn2 closed\n");
     assert_eq!(refused(&|hello| hello.browser = at(1, 8000)), "n2 <- error AddressTaken\nn2 closed\n");
     assert_eq!(refused(&|hello| hello.app = at(2, 8000)), "n2 <- error AddressTaken\nn2 closed\n");
     let own = Endpoints::try_from(vec!["192.0.2.1:80".parse().unwrap()]).unwrap();
@@ -417,4 +432,239 @@ fn greetings_are_bounded() {
     assert_eq!(bench.outputs(), "");
     bench.cluster.open(bench.now, ConnId(256), host(1), Token(256));
     assert_eq!(bench.outputs(), "n256 <- error Full\nn256 closed\n");
+}
+
+/// The redialled connection of node `number`, as the driver numbers it in these tests.
+fn redialled(number: u8) -> u8 {
+    100 + number
+}
+
+impl Bench {
+    fn disconnect(&mut self, number: u8) -> String {
+        self.cluster.disconnect(self.now, conn(number));
+        self.outputs()
+    }
+
+    fn answer_redial(&mut self, session: u64, number: u8, message: FromNode) -> String {
+        self.cluster.redialed(SessionId(session), conn(redialled(number)));
+        self.say(redialled(number), message)
+    }
+
+    fn refuse_redial(&mut self, session: u64) -> String {
+        self.cluster.redial_failed(self.now, SessionId(session));
+        self.outputs()
+    }
+
+    /// Keeps `numbers` alive for `time`.
+    fn live(&mut self, numbers: &[u8], time: Duration) -> String {
+        let mut text = String::new();
+        let end = self.now + time;
+        while self.now < end {
+            for &number in numbers {
+                self.beats += 1;
+                self.beat_from(number, number, number.into(), self.beats);
+            }
+            text += &self.pass(HEARTBEAT);
+        }
+        let lines = text.lines().filter(|line| !line.starts_with("beat to"));
+        lines.map(|line| format!("{line}\n")).collect()
+    }
+}
+
+#[test]
+fn a_broken_connection_makes_a_suspect_that_a_hello_clears() {
+    let mut bench = Bench::new(2, 0);
+    bench.join(1);
+    assert_eq!(bench.disconnect(1), "epoch 1 held by n1 suspects 1\nredial 1 at 10.0.0.1:9001\n");
+    assert_eq!(
+        bench.answer_redial(1, 1, FromNode::Hello(hello(1))),
+        "epoch 1 held by n1\nn101 <- welcome as 1 with 1,2\n"
+    );
+    assert_eq!(bench.live(&[1], REDIAL * 2), "");
+    assert_eq!(bench.say(redialled(1), FromNode::Leave).lines().next(), Some("epoch 2 held by "));
+}
+
+#[test]
+fn a_suspect_that_cannot_be_dialled_is_lost_at_once() {
+    let mut bench = Bench::new(2, 0);
+    bench.join(1);
+    bench.join(2);
+    bench.disconnect(1);
+    assert_eq!(bench.refuse_redial(1), "epoch 3 held by n2\nn2 <- assigned 1 with 1,2\n");
+}
+
+#[test]
+fn an_accept_proves_nothing() {
+    let mut bench = Bench::new(2, 0);
+    bench.join(1);
+    bench.disconnect(1);
+    bench.cluster.redialed(SessionId(1), conn(101));
+    assert_eq!(bench.pass(REDIAL - Duration::from_millis(1)), "");
+    assert_eq!(bench.pass(Duration::from_millis(1)), "n101 closed\nepoch 2 held by \n");
+}
+
+#[test]
+fn another_process_in_its_place_proves_that_it_is_gone() {
+    let mut other = hello(1);
+    other.incarnation = Incarnation(99);
+    for answer in [FromNode::Hello(other), FromNode::Leave] {
+        let mut bench = Bench::new(2, 0);
+        bench.join(1);
+        bench.disconnect(1);
+        assert_eq!(bench.answer_redial(1, 1, answer), "n101 closed\nepoch 2 held by \n");
+    }
+}
+
+#[test]
+fn a_redial_that_breaks_or_comes_late_proves_nothing() {
+    let mut bench = Bench::new(2, 0);
+    bench.join(1);
+    bench.disconnect(1);
+    bench.cluster.redialed(SessionId(1), conn(101));
+    assert_eq!(bench.disconnect(101), "n101 closed\nepoch 2 held by \n");
+    bench.cluster.redialed(SessionId(1), conn(102));
+    assert_eq!(bench.outputs(), "n102 closed\n");
+}
+
+#[test]
+fn a_newcomer_of_a_name_waits_for_the_holder_to_prove_itself() {
+    let mut bench = Bench::new(2, 0);
+    bench.join(1);
+    let mut newcomer = hello(2);
+    newcomer.name = "n1".into();
+    bench.open(2);
+    let asked = "epoch 1 held by n1 suspects 1\nredial 1 at 10.0.0.1:9001\n";
+    assert_eq!(bench.say(2, FromNode::Hello(newcomer.clone())), asked);
+    bench.open(3);
+    assert_eq!(bench.say(3, FromNode::Hello(newcomer)), "n3 <- error NameTaken\nn3 closed\n", "one may wait");
+    assert_eq!(
+        bench.answer_redial(1, 1, FromNode::Hello(hello(1))),
+        "n1 closed\nepoch 1 held by n1\nn2 <- error NameTaken\nn2 closed\nn101 <- welcome as 1 with 1,2\n"
+    );
+}
+
+#[test]
+fn a_process_that_was_started_again_takes_its_own_id_back() {
+    let mut bench = Bench::new(2, 1);
+    for number in [1, 2, 3] {
+        bench.join(number);
+    }
+    // n2 waits in reserve, but n1's new process has the better claim to n1's id.
+    let mut restarted = hello(1);
+    restarted.incarnation = Incarnation(77);
+    bench.open(4);
+    bench.say(4, FromNode::Hello(restarted));
+    assert_eq!(bench.refuse_redial(1), "n1 closed\nepoch 3 held by n1 n3\nn4 <- welcome as 1 with 1\n");
+}
+
+#[test]
+fn losses_at_once_are_one_change_and_reserves_go_to_the_lowest_ids() {
+    // n1 is active, n2 waits, n3 to n5 are active as 2 to 4. Then 1, 2 and 4 fall silent.
+    let mut bench = Bench::new(8, 1);
+    for number in 1..=5 {
+        bench.join(number);
+    }
+    bench.live(&[1, 2, 3, 4, 5], HEARTBEAT);
+    let text = bench.live(&[2, 4], HEARTBEAT * 5);
+    let changes: Vec<&str> = text.lines().filter(|line| line.starts_with("epoch")).collect();
+    assert_eq!(changes, ["epoch 5 held by n2 n4"], "{text}");
+}
+
+#[test]
+fn a_name_that_keeps_dying_has_to_wait() {
+    let mut bench = Bench::new(2, 0);
+    let mut number = 10;
+    for expected in ["welcome as 1", "welcome as 1", "welcome while held"] {
+        number += 1;
+        let mut again = hello(1);
+        again.incarnation = Incarnation(number.into());
+        bench.open(number);
+        let text = bench.say(number, FromNode::Hello(again));
+        assert!(text.contains(expected), "{text}");
+        if expected != "welcome while held" {
+            bench.disconnect(number);
+            bench.refuse_redial((number - 10).into());
+        }
+    }
+    // Its heartbeats carry the token of the connection that it was welcomed on.
+    for seq in 1..=9 {
+        bench.beat_from(1, number, number.into(), seq);
+        assert!(!bench.pass(HEARTBEAT).contains("assigned"));
+    }
+    bench.beat_from(1, number, number.into(), 10);
+    assert!(bench.pass(HEARTBEAT).contains("n13 <- assigned 1 with 1,2\n"));
+}
+
+#[test]
+fn flows_of_a_lost_node_end_at_the_pace_those_of_apps_at_once() {
+    let mut bench = Bench::new(2, 0);
+    bench.join(1);
+    bench.flows.0 = (0..60)
+        .map(|index| (route(2), SessionId(1), browser_flow(1000 + index, FlowPhase::Established, index.into())))
+        .collect();
+    bench.flows.0.push((route(1), SessionId(1), browser_flow(9, FlowPhase::HalfOpen, 0)));
+    let app = FlowView { side: Side::App, ..browser_flow(2001, FlowPhase::Established, 50) };
+    bench.flows.0.push((route(1), SessionId(1), app));
+    bench.disconnect(1);
+    bench.pass(Duration::from_millis(40));
+    bench.refuse_redial(1);
+    let first = bench.pass(Duration::ZERO);
+    let ends: Vec<&str> = first.lines().collect();
+    assert_eq!(ends[..2], ["end 203.0.113.1:2001 toward Client", "end 203.0.113.1:1059 toward Client"]);
+    assert_eq!(ends.len(), 22, "one app, and 20 ms of 1,000 a second");
+    assert_eq!(bench.pass(Duration::from_millis(33)).lines().count(), 33, "1,000 a second, in batches");
+    assert_eq!(bench.pass(Duration::from_millis(100)).lines().count(), 6);
+}
+
+#[test]
+fn what_a_drain_leaves_at_its_deadline_is_ended_towards_both() {
+    let mut bench = Bench::new(2, 0);
+    bench.join(1);
+    let app = FlowView { side: Side::App, ..browser_flow(2001, FlowPhase::Established, 50) };
+    bench.flows.0 =
+        vec![(route(2), SessionId(1), browser_flow(1001, FlowPhase::Established, 0)), (route(2), SessionId(1), app)];
+    bench.join(2);
+    assert!(!bench.live(&[1, 2], DRAIN - HEARTBEAT).contains("end "));
+    assert_eq!(
+        bench.live(&[1, 2], HEARTBEAT * 2),
+        "end 203.0.113.1:2001 toward Both\nend 203.0.113.1:1001 toward Both\n"
+    );
+}
+
+#[test]
+fn a_second_move_never_extends_a_deadline() {
+    let mut bench = Bench::new(2, 1);
+    bench.join(1);
+    bench.join(2);
+    bench.flows.0 = vec![(route(1), SessionId(1), browser_flow(1001, FlowPhase::Established, 0))];
+    bench.say(1, FromNode::Leave);
+    bench.live(&[1, 2], DRAIN / 2);
+    bench.disconnect(2);
+    bench.refuse_redial(2);
+    assert!(!bench.live(&[1], DRAIN / 2 - HEARTBEAT).contains("end "), "the drain goes on");
+    assert!(bench.live(&[1], HEARTBEAT * 2).contains("end 203.0.113.1:1001 toward Both"));
+}
+
+#[test]
+fn a_former_node_that_is_lost_takes_its_drain_with_it() {
+    let mut bench = Bench::new(2, 0);
+    bench.join(1);
+    bench.flows.0 = vec![(route(2), SessionId(1), browser_flow(1001, FlowPhase::Established, 0))];
+    bench.join(2);
+    bench.pass(Duration::from_millis(1));
+    bench.disconnect(1);
+    bench.refuse_redial(1);
+    assert_eq!(bench.pass(Duration::from_millis(20)), "end 203.0.113.1:1001 toward Client\n");
+}
+
+#[test]
+fn a_cleared_suspect_hears_again_what_it_may_have_missed() {
+    let mut bench = Bench::new(2, 0);
+    bench.join(1);
+    bench.flows.0 = vec![(route(2), SessionId(1), browser_flow(1001, FlowPhase::Established, 0))];
+    bench.disconnect(1);
+    assert!(!bench.join(2).contains("n1 <-"));
+    bench.answer_redial(1, 1, FromNode::Hello(hello(1)));
+    let text = bench.pass(Duration::from_millis(20));
+    assert_eq!(text, "n101 <- reconnect 2 browser [203.0.113.1:1001] left 0\n");
 }

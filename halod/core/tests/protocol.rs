@@ -19,6 +19,8 @@ struct NoFlows;
 
 impl Flows for NoFlows {
     fn visit(&self, _: RouteId, _: SessionId, _: &mut dyn FnMut(FlowView)) {}
+
+    fn visit_node(&self, _: SessionId, _: &mut dyn FnMut(FlowView)) {}
 }
 
 #[test]
@@ -31,6 +33,8 @@ fn the_example_is_what_halod_says() {
         heartbeat: Duration::from_millis(100),
         misses: 3,
         drain: Duration::from_secs(30),
+        pace: 1000,
+        redial_timeout: Duration::from_millis(250),
         service_addresses: Vec::new(),
     };
     let mut now = Instant::ORIGIN;
@@ -76,7 +80,7 @@ fn said(cluster: &mut Cluster) -> String {
                 text += &format!("n{node}< {line}");
             }
             Output::Close(ConnId(node)) => text += &format!("n{node} closed\n"),
-            Output::Beat(..) | Output::Publish(_) | Output::Note(_) => {}
+            _ => {}
         }
     }
     text

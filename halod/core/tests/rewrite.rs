@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +27,7 @@ const FIN_ACK: TcpFlags = TcpFlags(TcpFlags::FIN.0 | TcpFlags::ACK.0);
 struct Bench {
     plane: Rewrite,
     now: Instant,
+    suspects: BTreeSet<SessionId>,
 }
 
 impl Bench {
@@ -37,7 +38,7 @@ impl Bench {
             source_ports: SourcePorts::new(&(20_000..=20_009)).unwrap(),
             seed: 1,
         });
-        let mut bench = Self { plane, now: Instant::ORIGIN };
+        let mut bench = Self { plane, now: Instant::ORIGIN, suspects: BTreeSet::new() };
         bench.own(&[1, 1, 2, 2], &[1, 2], BTreeMap::new());
         bench
     }
@@ -59,8 +60,9 @@ impl Bench {
             owners: owners.iter().map(|&owner| NodeId::new(owner)).collect(),
             holders: members.clone(),
             members: members.into_iter().map(|member| (member.session, member)).collect(),
+            suspects: self.suspects.clone(),
         };
-        self.plane.publish(Arc::new(routing), masquerades);
+        self.plane.publish(self.now, Arc::new(routing), masquerades);
     }
 
     /// What becomes of a TCP packet, in words.

@@ -38,6 +38,10 @@ pub struct Config {
     pub misses: u32,
     /// How long flows of a moved route may stay where they are.
     pub drain: Duration,
+    /// Browser connections that are told to move, or ended, in a second; at least one.
+    pub pace: u32,
+    /// How long a node may take to prove that it is alive.
+    pub redial_timeout: Duration,
 }
 
 /// Why there is no [`Config`]. Its text is meant for a person and has several lines.
@@ -127,6 +131,8 @@ control = ["10.2.0.1:7000"]
             heartbeat: Duration::from_millis(100),
             misses: 3,
             drain: Duration::from_secs(30),
+            pace: 1000,
+            redial_timeout: Duration::from_millis(250),
         };
         assert_eq!(config, expected);
     }

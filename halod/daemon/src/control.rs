@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use halod_core::cluster::ConnId;
 use halod_core::protocol::{DecodeError, FromNode, LineBuffer, decode_from_node};
+use halod_core::routing::SessionId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -31,6 +32,8 @@ pub(crate) enum Event {
     Message(ConnId, Result<FromNode, DecodeError>),
     Ended(ConnId),
     Datagram(SocketAddr, Result<FromNode, DecodeError>),
+    /// What came of dialling a suspect node.
+    Redialed(SessionId, io::Result<TcpStream>),
 }
 
 /// The listening sockets of all control addresses.
@@ -69,6 +72,17 @@ impl ControlPort {
             tracing::trace!(%to, %error, "a heartbeat was not sent");
         }
     }
+}
+
+/// Dials a suspect node, in a task of its own. Whoever takes longer than `timeout` is as good as not there.
+pub(crate) fn redial(node: SessionId, admin: SocketAddr, timeout: Duration, events: mpsc::Sender<Event>) {
+    tokio::task::spawn_local(async move {
+        let outcome = match tokio::time::timeout(timeout, TcpStream::connect(admin)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        };
+        let _ = events.send(Event::Redialed(node, outcome)).await;
+    });
 }
 
 /// The sending end of a control connection.

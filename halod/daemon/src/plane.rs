@@ -10,7 +10,7 @@ use nfq::Queue;
 use nix::errno::Errno;
 use tokio::sync::oneshot;
 
-use self::answer::Answerer;
+pub(crate) use self::answer::Answerer;
 use crate::clock::Clock;
 
 /// Packets that may wait in the kernel for a verdict.

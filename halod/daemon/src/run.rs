@@ -16,6 +16,8 @@ use halod_core::ids::Side;
 use halod_core::protocol::{Token, encode};
 use halod_core::rewrite::{Rewrite, RewriteConfig};
 use halod_core::routing::Routing;
+use halod_core::time::Instant;
+use tokio::net::TcpStream;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::level_filters::LevelFilter;
@@ -23,9 +25,9 @@ use tracing_subscriber::EnvFilter;
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::control::{Connection, ControlPort, Event, Sent};
+use crate::control::{Connection, ControlPort, Event, Sent, redial};
 use crate::nft::{Rules, RulesSpec};
-use crate::plane::{self, SharedPlane};
+use crate::plane::{self, Answerer, SharedPlane};
 
 /// Events of the control port that may wait for the loop; peers are not read while it is full.
 const EVENTS_MAX: usize = 1024;
@@ -57,6 +59,7 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     let mut housekeeping = tokio::time::interval(Duration::from_secs(1));
     loop {
         daemon.carry_out();
+        let deadline = daemon.clock.timer(daemon.deadline());
         tokio::select! {
             biased;
             _ = terminate.recv() => break,
@@ -65,7 +68,7 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
                 let error = error.context("the packet thread panicked")?;
                 return Err(error).context("the packet queue failed");
             }
-            () = tokio::time::sleep_until(daemon.clock.timer(daemon.cluster.deadline())) => daemon.timeout(),
+            () = tokio::time::sleep_until(deadline) => daemon.timeout(),
             Some(event) = inbox.recv() => daemon.handle(event),
             _ = housekeeping.tick() => daemon.keep_house(),
         }
@@ -77,8 +80,11 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
 struct Daemon {
     clock: Clock,
     masquerade: bool,
+    redial_timeout: Duration,
     cluster: Cluster,
     plane: SharedPlane,
+    /// Sends the plane's own packets.
+    answerer: Answerer,
     rules: Rules,
     control: ControlPort,
     connections: BTreeMap<ConnId, Connection>,
@@ -117,14 +123,18 @@ impl Daemon {
                 heartbeat: config.heartbeat,
                 misses: config.misses,
                 drain: config.drain,
+                pace: config.pace,
+                redial_timeout: config.redial_timeout,
                 service_addresses: config.addresses.clone(),
             },
         );
         Ok(Self {
             clock,
             masquerade: config.masquerade,
+            redial_timeout: config.redial_timeout,
             cluster,
             plane,
+            answerer: Answerer::open().context("raw sockets cannot be opened (try `halod check`)")?,
             rules,
             control,
             connections: BTreeMap::new(),
@@ -138,10 +148,16 @@ impl Daemon {
         let now = self.clock.now();
         match event {
             Event::Accepted(stream, peer) => {
-                self.connections_opened += 1;
-                let conn = ConnId(self.connections_opened);
-                self.connections.insert(conn, Connection::serve(conn, stream, self.events.clone()));
+                let conn = self.serve(stream);
                 self.cluster.open(now, conn, peer.ip(), Token(rand::random()));
+            }
+            Event::Redialed(node, Ok(stream)) => {
+                let conn = self.serve(stream);
+                self.cluster.redialed(node, conn);
+            }
+            Event::Redialed(node, Err(error)) => {
+                tracing::debug!(%node, %error, "a suspect node could not be dialled");
+                self.cluster.redial_failed(now, node);
             }
             Event::Message(conn, message) => self.cluster.receive(now, conn, message),
             Event::Ended(conn) => {
@@ -152,9 +168,23 @@ impl Daemon {
         }
     }
 
+    fn serve(&mut self, stream: TcpStream) -> ConnId {
+        self.connections_opened += 1;
+        let conn = ConnId(self.connections_opened);
+        self.connections.insert(conn, Connection::serve(conn, stream, self.events.clone()));
+        conn
+    }
+
+    fn deadline(&self) -> Instant {
+        let cluster = self.cluster.deadline();
+        self.plane.lock().deadline().map_or(cluster, |plane| plane.min(cluster))
+    }
+
     fn timeout(&mut self) {
-        let plane = self.plane.lock();
-        self.cluster.timeout(self.clock.now(), &*plane);
+        let now = self.clock.now();
+        let mut plane = self.plane.lock();
+        plane.timeout(now);
+        self.cluster.timeout(now, &*plane);
     }
 
     fn keep_house(&mut self) {
@@ -178,8 +208,20 @@ impl Daemon {
                     self.connections.remove(&conn);
                 }
                 Output::Beat(to, message) => self.control.send_datagram(to, &encode(&message)),
+                Output::Redial(node, admin) => redial(node, admin, self.redial_timeout, self.events.clone()),
+                Output::End(flow, toward) => self.plane.lock().end(self.clock.now(), flow, toward),
                 Output::Publish(routing) => self.publish(routing),
                 Output::Note(note) => log(&note),
+            }
+        }
+        self.transmit();
+    }
+
+    fn transmit(&self) {
+        let mut plane = self.plane.lock();
+        while let Some(packet) = plane.poll_transmit() {
+            if let Err(error) = self.answerer.send(&packet) {
+                tracing::debug!(%error, "a packet of the plane's own could not be sent");
             }
         }
     }
@@ -192,7 +234,7 @@ impl Daemon {
             tracing::error!(%error, "the kernel did not take the nodes' addresses; replies may not be translated");
         }
         let masquerades = if self.masquerade { masquerades(&addresses) } else { BTreeMap::new() };
-        self.plane.lock().publish(routing, masquerades);
+        self.plane.lock().publish(self.clock.now(), routing, masquerades);
     }
 }
 
@@ -222,6 +264,7 @@ fn log(note: &Note) {
         Note::Joined { name, id: None } => tracing::info!(name, "node in reserve"),
         Note::Leaving { name } => tracing::info!(name, "node leaves"),
         Note::Left { name } => tracing::info!(name, "node has left"),
+        Note::Cleared { name } => tracing::info!(name, "node is in order again"),
         Note::Lost { name, how } => tracing::warn!(name, ?how, "node lost"),
         Note::Changed { epoch, active, moved } => tracing::info!(%epoch, active, moved, "routes changed"),
         Note::Refused { peer, code } => tracing::info!(%peer, ?code, "control connection refused"),

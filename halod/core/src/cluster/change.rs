@@ -1,105 +1,89 @@
 //! Changes of the table and its holders, and what follows from them: a new epoch, messages and drains.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::placement::{Succession, succession};
+use super::placement::{Headcount, place};
 use super::session::Place;
 use super::{Cluster, Note, Output};
 use crate::ids::{NodeId, RouteId};
-use crate::protocol::{Assigned, RouteMoved, ToNode};
+use crate::protocol::{Assigned, NodeState, ToNode};
 use crate::routing::{Routing, SessionId};
 use crate::time::Instant;
 
-/// Who answered for a route before a change.
-type Former = (RouteId, Option<SessionId>);
+/// A change under way: the table and its holders have been altered, nobody has been told.
+#[derive(Debug, Default)]
+pub(super) struct Change {
+    /// Who answered for each route that may have another node now.
+    formers: BTreeMap<RouteId, Option<SessionId>>,
+    /// Nodes that have another id.
+    renamed: BTreeSet<SessionId>,
+}
 
 impl Cluster {
+    /// Puts a registered node where the policy wants it.
+    pub(super) fn place_node(&mut self, change: &mut Change, node: SessionId) {
+        let state = place(Headcount {
+            routes: self.table.route_count(),
+            active: self.holders.len(),
+            waiting: self.reserve.len(),
+            wanted: self.config.reserve,
+        });
+        match state {
+            NodeState::Active => self.activate(change, node),
+            NodeState::Reserve | NodeState::Held => {
+                self.session_mut(node).place = Place::Reserve;
+                self.reserve.push_back(node);
+            }
+        }
+    }
+
     /// Gives `node` the next id.
-    pub(super) fn activate(&mut self, now: Instant, node: SessionId) {
-        let moves = self.table.add_node().expect("placement keeps M below N").to_vec();
-        let holder = |id: Option<NodeId>| id.map(|id| self.holders[id.index()]);
-        let formers: Vec<Former> = moves.iter().map(|moved| (moved.route, holder(moved.from))).collect();
-        self.hold(NodeId::from_index(self.holders.len()), node);
-        self.settle(now, &formers, BTreeSet::new());
+    fn activate(&mut self, change: &mut Change, node: SessionId) {
+        let moves = self.table.add_node().expect("placement keeps M below N");
+        for moved in moves {
+            let former = moved.from.map(|id| self.holders[id.index()]);
+            change.formers.entry(moved.route).or_insert(former);
+        }
+        self.hold(change, NodeId::from_index(self.holders.len()), node);
     }
 
-    /// Fills the place that `node` gives up. The node itself may be registered still (it leaves) or not (it is lost).
-    pub(super) fn vacate(&mut self, now: Instant, node: SessionId, place: Place) {
-        let vacated = match place {
-            Place::Active(id) => id,
-            Place::Reserve => {
-                self.reserve.retain(|&waiting| waiting != node);
-                return self.publish();
-            }
-            Place::Leaving => return self.publish(),
-        };
+    /// A reserve node takes over an id; the table stays.
+    pub(super) fn succeed(&mut self, change: &mut Change, id: NodeId, successor: SessionId) {
+        self.remember_formers(change, id);
+        self.hold(change, id, successor);
+    }
+
+    /// Closes the gap of an id that no reserve takes over: the highest id's node takes it, and the highest id's routes
+    /// return in reverse. If it was the highest itself, that is all.
+    pub(super) fn close_up(&mut self, change: &mut Change, id: NodeId) {
         let highest = NodeId::from_index(self.holders.len() - 1);
-        match succession(vacated, self.holders.len(), !self.reserve.is_empty()) {
-            Succession::Reserve => {
-                let formers = self.formers_of(&[vacated]);
-                let successor = self.reserve.pop_front().expect("a reserve waits");
-                self.hold(vacated, successor);
-                self.settle(now, &formers, BTreeSet::from([successor]));
-            }
-            Succession::Highest => {
-                let formers = self.formers_of(&[vacated, highest]);
-                let successor = self.holders[highest.index()];
-                self.shrink();
-                self.hold(vacated, successor);
-                self.settle(now, &formers, BTreeSet::from([successor]));
-            }
-            Succession::Shrink => {
-                let formers = self.formers_of(&[vacated]);
-                self.shrink();
-                self.settle(now, &formers, BTreeSet::new());
-            }
+        self.remember_formers(change, id);
+        self.remember_formers(change, highest);
+        self.table.remove_node().expect("an id in use means M > 0");
+        let successor = self.holders.pop().expect("an id in use means M > 0");
+        if id != highest {
+            self.hold(change, id, successor);
         }
     }
 
-    /// Makes the routing of now the one of every data plane.
-    pub(super) fn publish(&mut self) {
-        let member = |session: &SessionId| Arc::clone(&self.sessions[session].member);
-        let routing = Routing {
-            epoch: self.epoch,
-            owners: self.table.owners().to_vec(),
-            holders: self.holders.iter().map(member).collect(),
-            members: self.sessions.iter().map(|(&id, session)| (id, Arc::clone(&session.member))).collect(),
-        };
-        self.outputs.push_back(Output::Publish(Arc::new(routing)));
+    /// The reserve node to take over: one of this name first, then the one that waits longest.
+    pub(super) fn next_reserve(&mut self, name: Option<&str>) -> Option<SessionId> {
+        let is_namesake = |node: &SessionId| name == Some(self.sessions[node].member.name.as_str());
+        let place = self.reserve.iter().position(is_namesake).unwrap_or(0);
+        self.reserve.remove(place)
     }
 
-    /// Removes the highest id from the table and from the holders.
-    fn shrink(&mut self) {
-        self.table.remove_node().expect("an active node means M > 0");
-        self.holders.pop().expect("an active node means M > 0");
-    }
-
-    fn hold(&mut self, id: NodeId, node: SessionId) {
-        match self.holders.get_mut(id.index()) {
-            Some(holder) => *holder = node,
-            None => self.holders.push(node),
+    /// The change is complete: publishes it and tells everybody concerned.
+    pub(super) fn settle(&mut self, now: Instant, change: Change) {
+        if change.formers.is_empty() {
+            return self.publish();
         }
-        self.sessions.get_mut(&node).expect("a holder is registered").place = Place::Active(id);
-    }
-
-    fn formers_of(&self, ids: &[NodeId]) -> Vec<Former> {
-        let of_one = |&id: &NodeId| {
-            let holder = self.holders[id.index()];
-            self.table.routes_of(id).iter().map(move |&route| (route, Some(holder)))
-        };
-        ids.iter().flat_map(of_one).collect()
-    }
-
-    /// The table or its holders have changed: publishes them and tells everybody concerned. `formers` are the routes
-    /// that may have another node now, `renamed` the nodes that have another id.
-    fn settle(&mut self, now: Instant, formers: &[Former], renamed: BTreeSet<SessionId>) {
         self.epoch = self.epoch.next();
         self.publish();
-
-        let mut gainers = renamed;
+        let mut gainers = change.renamed;
         let mut moved = 0;
-        for &(route, former) in formers {
+        for (route, former) in change.formers {
             let owner = self.table.owner(route).map(|id| self.holders[id.index()]);
             if owner == former {
                 continue;
@@ -113,7 +97,11 @@ impl Cluster {
                 }
             }
             if let Some(former) = former.filter(|former| self.sessions.contains_key(former)) {
-                self.begin_drain(now, former, route);
+                let deadline = now + self.config.drain;
+                let announcement = self.drains.begin(now, former, route, (self.epoch, deadline));
+                self.tell(former, announcement);
+                // Its flows are named at once, but only after the routing has reached the data plane.
+                self.wake(now);
             }
         }
         for node in gainers {
@@ -122,12 +110,36 @@ impl Cluster {
         self.note(Note::Changed { epoch: self.epoch, active: self.holders.len(), moved });
     }
 
-    fn begin_drain(&mut self, now: Instant, former: SessionId, route: RouteId) {
-        let deadline = self.drains.begin(former, route, self.epoch, now + self.config.drain);
-        let deadline_ms = u64::try_from(deadline.since(now).as_millis()).unwrap_or(u64::MAX);
-        self.tell(former, ToNode::RouteMoved(RouteMoved { route, epoch: self.epoch, deadline_ms }));
-        // The flows are named at once, but only after the routing has reached the data plane.
-        self.next_tick = now;
+    /// Makes the routing of now the one of every data plane.
+    pub(super) fn publish(&mut self) {
+        let member = |session: &SessionId| Arc::clone(&self.sessions[session].member);
+        let routing = Routing {
+            epoch: self.epoch,
+            owners: self.table.owners().to_vec(),
+            holders: self.holders.iter().map(member).collect(),
+            members: self.sessions.iter().map(|(&id, session)| (id, Arc::clone(&session.member))).collect(),
+            suspects: self.suspects.iter().map(|&(_, node)| node).collect(),
+        };
+        self.outputs.push_back(Output::Publish(Arc::new(routing)));
+    }
+
+    fn hold(&mut self, change: &mut Change, id: NodeId, node: SessionId) {
+        match self.holders.get_mut(id.index()) {
+            Some(holder) => *holder = node,
+            None => self.holders.push(node),
+        }
+        change.renamed.insert(node);
+        // A node that was lost in the same change may be named here until its own id is closed up.
+        if let Some(session) = self.sessions.get_mut(&node) {
+            session.place = Place::Active(id);
+        }
+    }
+
+    fn remember_formers(&self, change: &mut Change, id: NodeId) {
+        let holder = self.holders[id.index()];
+        for &route in self.table.routes_of(id) {
+            change.formers.entry(route).or_insert(Some(holder));
+        }
     }
 
     fn tell_assignment(&mut self, node: SessionId) {
@@ -140,8 +152,8 @@ impl Cluster {
     /// Tells a node of a change, unless its `welcome` is still to come and will say the same.
     fn tell(&mut self, node: SessionId, message: ToNode) {
         let session = &self.sessions[&node];
-        if session.welcomed {
-            self.send(session.conn, message);
+        if let (true, Some(conn)) = (session.welcomed, session.conn) {
+            self.send(conn, message);
         }
     }
 }

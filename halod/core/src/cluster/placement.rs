@@ -1,6 +1,5 @@
-//! Policy: where a node goes that joins, and who takes over an id that is given up. Functions without state.
+//! Policy: where a node goes that joins. A function without state.
 
-use crate::ids::NodeId;
 use crate::protocol::NodeState;
 
 /// What placement depends on.
@@ -29,28 +28,6 @@ pub(super) fn place(count: Headcount) -> NodeState {
     }
 }
 
-/// How an id that its node gives up is filled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Succession {
-    /// A reserve node takes the id; the table stays.
-    Reserve,
-    /// The node with the highest id takes it over, and the highest id's routes return in reverse.
-    Highest,
-    /// The id was the highest: its routes return in reverse.
-    Shrink,
-}
-
-/// Who takes over `vacated` among ids 1..=`active`.
-pub(super) fn succession(vacated: NodeId, active: usize, reserve_waits: bool) -> Succession {
-    if reserve_waits {
-        Succession::Reserve
-    } else if vacated.index() + 1 == active {
-        Succession::Shrink
-    } else {
-        Succession::Highest
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,14 +51,5 @@ mod tests {
     #[test]
     fn there_are_never_more_active_nodes_than_routes() {
         assert_eq!(placed(2, 2, 5, 0), NodeState::Reserve);
-    }
-
-    #[test]
-    fn a_reserve_takes_over_before_the_highest_id() {
-        let id = |number| NodeId::new(number).unwrap();
-        assert_eq!(succession(id(2), 4, true), Succession::Reserve);
-        assert_eq!(succession(id(4), 4, true), Succession::Reserve);
-        assert_eq!(succession(id(2), 4, false), Succession::Highest);
-        assert_eq!(succession(id(4), 4, false), Succession::Shrink);
     }
 }

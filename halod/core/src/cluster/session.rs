@@ -4,8 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::ConnId;
+use super::suspicion::Suspicion;
 use crate::ids::NodeId;
-use crate::protocol::{Heartbeat, Token};
+use crate::protocol::{Heartbeat, Incarnation, Token};
 use crate::routing::Member;
 use crate::time::Instant;
 
@@ -14,8 +15,10 @@ use crate::time::Instant;
 pub(super) enum Place {
     /// Holds an id.
     Active(NodeId),
-    /// Waits to take over, or has not been placed yet.
+    /// Waits to take over.
     Reserve,
+    /// Was lost too often of late to be trusted before this time.
+    Held(Instant),
     /// Has given up its id; stays until its flows have drained.
     Leaving,
 }
@@ -23,19 +26,24 @@ pub(super) enum Place {
 /// A registered node.
 #[derive(Debug)]
 pub(super) struct Session {
-    pub(super) conn: ConnId,
+    /// `None` while it is broken and the node suspect.
+    pub(super) conn: Option<ConnId>,
     pub(super) token: Token,
     pub(super) member: Arc<Member>,
+    pub(super) incarnation: Incarnation,
+    /// Where the node proves that it is alive.
+    pub(super) admin: SocketAddr,
     pub(super) place: Place,
+    pub(super) suspicion: Option<Suspicion>,
     /// `welcome` was sent, so changes are told by messages of their own.
     pub(super) welcomed: bool,
     pub(super) last_heard: Instant,
     /// The host of the control connection; heartbeats from another are forged.
-    peer: IpAddr,
+    pub(super) peer: IpAddr,
     /// Where the last heartbeat came from and HaloD's go to.
-    beats_from: Option<SocketAddr>,
-    seq_heard: u64,
-    seq_sent: u64,
+    pub(super) beats_from: Option<SocketAddr>,
+    pub(super) seq_heard: u64,
+    pub(super) seq_sent: u64,
 }
 
 /// What became of a heartbeat.
@@ -46,25 +54,10 @@ pub(super) enum Beat {
 }
 
 impl Session {
-    pub(super) fn new(now: Instant, conn: ConnId, peer: IpAddr, token: Token, member: Arc<Member>) -> Self {
-        Self {
-            conn,
-            token,
-            member,
-            place: Place::Reserve,
-            welcomed: false,
-            last_heard: now,
-            peer,
-            beats_from: None,
-            seq_heard: 0,
-            seq_sent: 0,
-        }
-    }
-
     pub(super) fn node_id(&self) -> Option<NodeId> {
         match self.place {
             Place::Active(id) => Some(id),
-            Place::Reserve | Place::Leaving => None,
+            Place::Reserve | Place::Held(_) | Place::Leaving => None,
         }
     }
 

@@ -22,7 +22,7 @@ pub enum FlowPhase {
     HalfOpen,
     /// Data may pass; one end may have sent FIN.
     Established,
-    /// Both ends sent FIN, or one sent RST. Late packets still pass.
+    /// Both ends sent FIN, or one sent RST: late packets still pass. Or HaloD ended it: none does.
     Ended,
 }
 
@@ -38,11 +38,16 @@ pub(super) enum Phase {
     Closed,
     /// One end has sent RST. If it was not valid, the connection goes on and so does the flow.
     Reset,
+    /// HaloD has ended it.
+    Refused,
 }
 
 impl Phase {
     /// The phase after a packet with `flags` from `sender`.
     pub(super) fn after(self, sender: Sender, flags: TcpFlags) -> Phase {
+        if self == Phase::Refused {
+            return self;
+        }
         if flags.contains(TcpFlags::RST) {
             return if self == Phase::Closed { Phase::Closed } else { Phase::Reset };
         }
@@ -71,7 +76,7 @@ impl Phase {
             Phase::SynSent | Phase::SynReceived => 60,
             Phase::Established => 5 * 24 * 3600,
             Phase::HalfClosed(_) => 3600,
-            Phase::Closed => 60,
+            Phase::Closed | Phase::Refused => 60,
             Phase::Reset => 10,
         })
     }
@@ -80,7 +85,7 @@ impl Phase {
         match self {
             Phase::SynSent | Phase::SynReceived => FlowPhase::HalfOpen,
             Phase::Established | Phase::HalfClosed(_) => FlowPhase::Established,
-            Phase::Closed | Phase::Reset => FlowPhase::Ended,
+            Phase::Closed | Phase::Reset | Phase::Refused => FlowPhase::Ended,
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Bounded: a new flow takes the place of the oldest half-open one when the table is full.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::BuildHasher;
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,11 +11,11 @@ use slab::Slab;
 
 use super::phase::{Phase, Sender};
 use super::source_port::{Disguise, SourcePorts};
-use super::{FlowPhase, FlowView, Flows};
+use super::{FlowKey, FlowPhase, FlowView, Flows};
 use crate::ids::{RouteId, Side};
 use crate::routing::SessionId;
 use crate::time::Instant;
-use crate::wire::TcpFlags;
+use crate::wire::TcpPacket;
 
 /// A connection and where its packets go.
 #[derive(Debug)]
@@ -34,6 +34,8 @@ pub struct Flow {
     pub side: Side,
     disguise: Disguise,
     phase: Phase,
+    /// The sequence number after the last byte that each end sent, as far as it was forwarded.
+    sent: Sent,
     last_active: Instant,
     /// When the table looks at the flow again; it is dropped then if it was silent for long enough.
     due: Instant,
@@ -55,6 +57,42 @@ impl Flow {
     /// How far the connection has come.
     pub fn phase(&self) -> FlowPhase {
         self.phase.seen_from_outside()
+    }
+
+    /// Whether HaloD itself has ended it: whoever still sends on it is told so.
+    pub fn is_refused(&self) -> bool {
+        self.phase == Phase::Refused
+    }
+
+    /// What the client will accept next, if nothing that was forwarded to it is lost or under way.
+    pub fn next_to_client(&self) -> u32 {
+        self.sent.by_node
+    }
+
+    /// What the node will accept next, likewise.
+    pub fn next_to_node(&self) -> u32 {
+        self.sent.by_client
+    }
+}
+
+/// How far the two streams of a flow have come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Sent {
+    by_client: u32,
+    by_node: u32,
+}
+
+impl Sent {
+    /// Takes in a segment that ends before sequence number `end`. Sequence numbers wrap (RFC 9293, 3.4).
+    fn advance(&mut self, sender: Sender, end: u32, is_first: bool) {
+        let sent = match sender {
+            Sender::Client => &mut self.by_client,
+            Sender::Node => &mut self.by_node,
+        };
+        let ahead = end.wrapping_sub(*sent).cast_signed();
+        if is_first || ahead > 0 {
+            *sent = end;
+        }
     }
 }
 
@@ -86,7 +124,7 @@ pub enum NoRoom {
     PortsTaken,
 }
 
-/// The flows of one (side, route) form a ring of places; a place points at its neighbours.
+/// The flows of one route at one node form a ring of places; a place points at its neighbours.
 #[derive(Debug, Clone, Copy)]
 struct Neighbours {
     before: usize,
@@ -103,8 +141,8 @@ pub struct FlowTable {
     by_client: HashMap<Ends, usize, SeedableRandomState>,
     /// (peer, node), and (transit, node) where that differs, to the place of the flow.
     by_node: HashMap<Ends, usize, SeedableRandomState>,
-    /// One flow of each route that has any: where to start on its ring.
-    by_route: HashMap<RouteId, usize, SeedableRandomState>,
+    /// One flow of each route at each node that has any: where to start on the ring.
+    rings: BTreeMap<(SessionId, RouteId), usize>,
     /// When to look at each flow again, half-open ones apart: the first of them is the oldest.
     half_open_due: BTreeSet<(Instant, usize)>,
     due: BTreeSet<(Instant, usize)>,
@@ -120,8 +158,8 @@ impl FlowTable {
         Self {
             flows: Slab::new(),
             by_client: HashMap::with_hasher(hasher.clone()),
-            by_node: HashMap::with_hasher(hasher.clone()),
-            by_route: HashMap::with_hasher(hasher),
+            by_node: HashMap::with_hasher(hasher),
+            rings: BTreeMap::new(),
             half_open_due: BTreeSet::new(),
             due: BTreeSet::new(),
             flows_max,
@@ -149,21 +187,25 @@ impl FlowTable {
         self.by_node.get(&(peer, node)).map(|&place| &self.flows[place])
     }
 
-    /// Notes a packet of the flow between `client` and `service`.
-    pub fn note(&mut self, now: Instant, client: SocketAddr, service: SocketAddr, sender: Sender, flags: TcpFlags) {
-        let Some(&place) = self.by_client.get(&(client, service)) else { return };
+    /// Notes a packet of a flow, as it was sent.
+    pub fn note(&mut self, now: Instant, key: FlowKey, sender: Sender, packet: &TcpPacket<'_>) {
+        let Some(&place) = self.by_client.get(&(key.client, key.service)) else { return };
         let flow = &mut self.flows[place];
         flow.last_active = now;
-        let before = flow.phase;
-        flow.phase = before.after(sender, flags);
-        if flow.phase != before {
-            let old = (flow.due, place);
-            flow.due = now + flow.phase.keep();
-            let new = (flow.due, place);
-            let phase = flow.phase;
-            self.queue(before).remove(&old);
-            self.queue(phase).insert(new);
+        let is_first = sender == Sender::Node && flow.phase == Phase::SynSent;
+        flow.sent.advance(sender, packet.sequence().wrapping_add(packet.segment_len()), is_first);
+        let phase = flow.phase.after(sender, packet.flags());
+        self.enter(now, place, phase);
+    }
+
+    /// HaloD ends a flow. Returns it, if it was there and had not ended.
+    pub fn refuse(&mut self, now: Instant, key: FlowKey) -> Option<&Flow> {
+        let &place = self.by_client.get(&(key.client, key.service))?;
+        if self.flows[place].phase() == FlowPhase::Ended {
+            return None;
         }
+        self.enter(now, place, Phase::Refused);
+        Some(&self.flows[place])
     }
 
     /// Begins a flow with its first SYN.
@@ -171,7 +213,7 @@ impl FlowTable {
     /// # Errors
     ///
     /// [`NoRoom`]: the SYN cannot be forwarded; the client will try again.
-    pub fn begin(&mut self, now: Instant, new: NewFlow) -> Result<&Flow, NoRoom> {
+    pub fn begin(&mut self, now: Instant, new: NewFlow, syn: &TcpPacket<'_>) -> Result<&Flow, NoRoom> {
         self.remove(new.client, new.service);
         if self.flows.len() >= self.flows_max {
             let &(_, oldest) = self.half_open_due.first().ok_or(NoRoom::TableFull)?;
@@ -181,7 +223,9 @@ impl FlowTable {
         let phase = Phase::SynSent;
         let due = now + phase.keep();
         let place = self.flows.vacant_key();
-        let neighbours = self.link(new.route, place);
+        let neighbours = self.link((new.session, new.route), place);
+        let mut sent = Sent::default();
+        sent.advance(Sender::Client, syn.sequence().wrapping_add(syn.segment_len()), true);
         self.flows.insert(Flow {
             client: new.client,
             service: new.service,
@@ -191,6 +235,7 @@ impl FlowTable {
             side: new.side,
             disguise,
             phase,
+            sent,
             last_active: now,
             due,
             neighbours,
@@ -228,6 +273,19 @@ impl FlowTable {
         }
     }
 
+    /// Puts the flow at `place` into `phase`.
+    fn enter(&mut self, now: Instant, place: usize, phase: Phase) {
+        let flow = &mut self.flows[place];
+        let before = std::mem::replace(&mut flow.phase, phase);
+        if phase != before {
+            let old = (flow.due, place);
+            flow.due = now + phase.keep();
+            let new = (flow.due, place);
+            self.queue(before).remove(&old);
+            self.queue(phase).insert(new);
+        }
+    }
+
     fn queue(&mut self, phase: Phase) -> &mut BTreeSet<(Instant, usize)> {
         match phase.seen_from_outside() {
             FlowPhase::HalfOpen => &mut self.half_open_due,
@@ -254,10 +312,10 @@ impl FlowTable {
         self.source_ports.find(hash, is_free).map(with_port)
     }
 
-    /// Makes `place` the last of its route's ring.
-    fn link(&mut self, route: RouteId, place: usize) -> Neighbours {
-        let Some(&head) = self.by_route.get(&route) else {
-            self.by_route.insert(route, place);
+    /// Makes `place` the last of its ring.
+    fn link(&mut self, ring: (SessionId, RouteId), place: usize) -> Neighbours {
+        let Some(&head) = self.rings.get(&ring) else {
+            self.rings.insert(ring, place);
             return Neighbours { before: place, after: place };
         };
         let last = self.flows[head].neighbours.before;
@@ -273,36 +331,49 @@ impl FlowTable {
         self.by_node.remove(&(flow.disguise.peer, flow.node));
         self.by_node.remove(&(flow.disguise.transit, flow.node));
         let Neighbours { before, after } = flow.neighbours;
+        let ring = (flow.session, flow.route);
         if after == place {
-            self.by_route.remove(&flow.route);
+            self.rings.remove(&ring);
             return;
         }
         self.flows[before].neighbours.after = after;
         self.flows[after].neighbours.before = before;
-        if self.by_route.get(&flow.route) == Some(&place) {
-            self.by_route.insert(flow.route, after);
+        if self.rings.get(&ring) == Some(&place) {
+            self.rings.insert(ring, after);
+        }
+    }
+
+    /// Shows the flows of the ring that `head` is on, from there.
+    fn visit_ring(&self, head: usize, each: &mut dyn FnMut(FlowView)) {
+        let mut place = head;
+        loop {
+            let flow = &self.flows[place];
+            each(FlowView {
+                key: FlowKey { client: flow.client, service: flow.service },
+                side: flow.side,
+                peer: flow.peer(),
+                phase: flow.phase(),
+                last_active: flow.last_active,
+            });
+            place = flow.neighbours.after;
+            if place == head {
+                return;
+            }
         }
     }
 }
 
 impl Flows for FlowTable {
     fn visit(&self, route: RouteId, node: SessionId, each: &mut dyn FnMut(FlowView)) {
-        let Some(&head) = self.by_route.get(&route) else { return };
-        let mut place = head;
-        loop {
-            let flow = &self.flows[place];
-            if flow.session == node {
-                each(FlowView {
-                    side: flow.side,
-                    peer: flow.peer(),
-                    phase: flow.phase(),
-                    last_active: flow.last_active,
-                });
-            }
-            place = flow.neighbours.after;
-            if place == head {
-                return;
-            }
+        if let Some(&head) = self.rings.get(&(node, route)) {
+            self.visit_ring(head, each);
+        }
+    }
+
+    fn visit_node(&self, node: SessionId, each: &mut dyn FnMut(FlowView)) {
+        let rings = self.rings.range((node, RouteId::from_index(0))..).take_while(|((session, _), _)| *session == node);
+        for (_, &head) in rings {
+            self.visit_ring(head, each);
         }
     }
 }

@@ -161,6 +161,8 @@ pub enum NodeState {
     Active,
     /// Waits to take over.
     Reserve,
+    /// Was lost more than once of late, and waits until it counts again.
+    Held,
 }
 
 /// The id and all the routes a node has from an epoch on.

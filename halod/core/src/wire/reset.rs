@@ -1,6 +1,5 @@
 //! The RST that refuses a segment which belongs to no connection.
 
-use std::net::IpAddr;
 use std::ops::Deref;
 
 use super::ip::V6_HEADER_LENGTH;
@@ -14,14 +13,6 @@ const LENGTH_MAX: usize = V6_HEADER_LENGTH + TCP_HEADER_LENGTH;
 pub struct Reset {
     bytes: [u8; LENGTH_MAX],
     length: usize,
-    destination: IpAddr,
-}
-
-impl Reset {
-    /// The host that it goes to.
-    pub fn destination(&self) -> IpAddr {
-        self.destination
-    }
 }
 
 impl Deref for Reset {
@@ -48,7 +39,7 @@ pub fn reset_for(packet: &TcpPacket<'_>) -> Option<Reset> {
     };
     let (source, destination) = (packet.destination(), packet.source());
     let segment = TcpSegment { source, destination, sequence, acknowledgement, flags, window: 0, payload: &[] };
-    let mut reset = Reset { bytes: [0; LENGTH_MAX], length: segment.packet_length(), destination: destination.ip() };
+    let mut reset = Reset { bytes: [0; LENGTH_MAX], length: segment.packet_length() };
     segment.write(&mut reset.bytes[..reset.length]);
     Some(reset)
 }

@@ -31,4 +31,6 @@ pub(super) struct Cluster {
     pub(super) heartbeat: Option<Spanned<String>>,
     pub(super) misses: Option<Spanned<i64>>,
     pub(super) drain: Option<Spanned<String>>,
+    pub(super) pace: Option<Spanned<i64>>,
+    pub(super) redial_timeout: Option<Spanned<String>>,
 }

@@ -15,13 +15,14 @@ use super::file::{Cluster, File, Router};
 use super::mistake::Mistake;
 
 const HEARTBEAT: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(60);
+const REDIAL_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(60);
 const DRAIN: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(24 * 60 * 60);
 
 /// The config that the file describes.
 pub(super) fn resolve(File { router, cluster }: File) -> Result<Config, Mistake> {
     let control = control_addresses(&router.control)?;
     let ports = service_ports(&router, &control)?;
-    let Cluster { reserve, heartbeat, misses, drain } = cluster;
+    let Cluster { reserve, heartbeat, misses, drain, pace, redial_timeout } = cluster;
     Ok(Config {
         ports,
         addresses: service_addresses(&router.addresses)?,
@@ -34,6 +35,10 @@ pub(super) fn resolve(File { router, cluster }: File) -> Result<Config, Mistake>
         })?,
         misses: optional(misses.as_ref(), 3, |misses| number(misses, 1..=1000))?,
         drain: optional(drain.as_ref(), Duration::from_secs(30), |drain| duration(drain, DRAIN))?,
+        pace: optional(pace.as_ref(), 1000, |pace| number(pace, 1..=1_000_000))?,
+        redial_timeout: optional(redial_timeout.as_ref(), Duration::from_millis(250), |timeout| {
+            duration(timeout, REDIAL_TIMEOUT)
+        })?,
     })
 }
 
