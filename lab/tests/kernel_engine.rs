@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use lab::engines::kernel::{privileges, sockets};
 use lab::{actors, observation};
-use libtest_mimic::{Arguments, Completion, Trial};
+use libtest_mimic::Arguments;
 
 #[path = "kernel_engine/fabric.rs"]
 mod fabric;
@@ -18,6 +18,8 @@ mod fabric;
 mod namespaces;
 #[path = "../src/puppet.rs"]
 mod puppet;
+#[path = "support/skip.rs"]
+mod skip;
 #[path = "kernel_engine/world.rs"]
 mod world;
 
@@ -37,14 +39,10 @@ fn main() -> io::Result<ExitCode> {
         no_namespaces.clone().or_else(|| privileges::probe().map_or_else(|e| Some(e.to_string()), |f| f.tun.err()));
     let trials =
         [(namespaces::TESTS, no_namespaces), (fabric::TESTS, no_tun)].into_iter().flat_map(|(tests, obstacle)| {
-            tests.iter().map(move |(name, test)| {
-                let obstacle = obstacle.clone();
-                Trial::ignorable_test(*name, move || match obstacle {
-                    Some(reason) => Ok(Completion::ignored_with(reason)),
-                    None => {
-                        test();
-                        Ok(Completion::Completed)
-                    }
+            tests.iter().map(move |&(name, test)| {
+                skip::trial(name, obstacle.as_deref(), move || {
+                    test();
+                    Ok(())
                 })
             })
         });

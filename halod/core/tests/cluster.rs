@@ -424,14 +424,14 @@ fn a_line_that_cannot_be_read_ends_the_session() {
 }
 
 #[test]
-fn greetings_are_bounded() {
+fn greetings_are_bounded_and_the_oldest_makes_room() {
     let mut bench = Bench::new(2, 0);
     for number in 0..256 {
         bench.cluster.open(bench.now, ConnId(number), host(1), Token(number));
     }
     assert_eq!(bench.outputs(), "");
     bench.cluster.open(bench.now, ConnId(256), host(1), Token(256));
-    assert_eq!(bench.outputs(), "n256 <- error Full\nn256 closed\n");
+    assert_eq!(bench.outputs(), "n0 <- error Full\nn0 closed\n");
 }
 
 /// The redialled connection of node `number`, as the driver numbers it in these tests.

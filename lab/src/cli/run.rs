@@ -128,14 +128,12 @@ fn compare(dir: &Path, scenario: &str, actual: &str) -> (Vec<String>, Option<Dif
             (vec!["the snapshot is another one".into()], Some(difference))
         }
         Ok(None) => {
-            let path = expected::path(dir, scenario);
-            let path = path.display();
-            (
-                vec![format!(
-                    "{path} does not exist; INSTA_UPDATE=always cargo test -p lab --test scenarios writes it"
-                )],
-                None,
-            )
+            let missing = format!(
+                "{} does not exist; INSTA_UPDATE=always cargo test -p lab --test scenarios writes it",
+                expected::path(dir, scenario).display()
+            );
+            let difference = Difference { expected: String::new(), actual: actual.to_owned() };
+            (vec![missing], Some(difference))
         }
         Err(error) => (vec![format!("{}: {error}", expected::path(dir, scenario).display())], None),
     }

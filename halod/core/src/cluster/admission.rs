@@ -24,8 +24,12 @@ impl Cluster {
     /// A control connection was accepted. `token` is drawn at random by the driver, for the session that may follow.
     pub fn open(&mut self, now: Instant, conn: ConnId, peer: std::net::IpAddr, token: Token) {
         self.greetings.insert(conn, Greeting { peer, token, deadline: now + HELLO_TIMEOUT });
-        if self.greetings.len() > GREETINGS_MAX {
-            self.refuse(conn, ErrorCode::Full, "too many connections have not said hello; try again later".into());
+        if self.greetings.len() > GREETINGS_MAX
+            && let Some((&oldest, _)) = self.greetings.first_key_value()
+        {
+            // Not the newest: it may be a node that is about to say hello, which silent peers must not keep out.
+            self.parked.retain(|_, &mut (parked, _)| parked != oldest);
+            self.refuse(oldest, ErrorCode::Full, "too many connections have not said hello; try again later".into());
         }
     }
 

@@ -1,0 +1,92 @@
+//! The control port and its worst peers.
+
+use std::io;
+
+use nix::sys::socket::{setsockopt, sockopt};
+use serde_json::json;
+
+use crate::Test;
+use crate::halod::{Halod, config};
+use crate::node::{Node, hello};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("garbage_is_answered_and_ends_the_connection", garbage_is_answered_and_ends_the_connection),
+    ("a_huge_line_is_answered_and_ends_the_connection", a_huge_line_is_answered_and_ends_the_connection),
+    ("another_version_is_refused", another_version_is_refused),
+    ("a_name_is_taken_once", a_name_is_taken_once),
+    ("an_unknown_type_is_answered_and_the_connection_stays", an_unknown_type_is_answered_and_the_connection_stays),
+    ("silent_peers_keep_no_node_out", silent_peers_keep_no_node_out),
+    ("a_node_that_does_not_read_stalls_nobody", a_node_that_does_not_read_stalls_nobody),
+];
+
+/// A peer that sends `bytes` hears an error with this code and then the end; a node that was there before is not
+/// disturbed.
+#[track_caller]
+fn check_fatal(bytes: &[u8], code: &str) {
+    let halod = Halod::start(&config(4));
+    let (mut bystander, _) = Node::join("bystander", 1);
+    let mut peer = Node::silent();
+    peer.send(bytes);
+    peer.hears_error(code);
+    peer.hears_end();
+    bystander.is_served();
+    halod.end_well();
+}
+
+fn garbage_is_answered_and_ends_the_connection() {
+    check_fatal(b"GET / HTTP/1.1\r\nHost: halod\r\n\r\n", "malformed");
+    check_fatal(b"\0\xff\xfe\n", "malformed");
+}
+
+fn a_huge_line_is_answered_and_ends_the_connection() {
+    check_fatal(&[b'x'; 64 * 1024 + 1], "line_too_long");
+    // The rest of what was sent does not turn the end into a reset, which would take the answer with it.
+    check_fatal(&vec![b'x'; 1024 * 1024], "line_too_long");
+}
+
+fn another_version_is_refused() {
+    let mut from_the_future = hello("n1", 2);
+    from_the_future["version"] = 2.into();
+    check_fatal(format!("{from_the_future}\n").as_bytes(), "wrong_version");
+}
+
+fn a_name_is_taken_once() {
+    check_fatal(format!("{}\n", hello("bystander", 2)).as_bytes(), "name_taken");
+}
+
+fn an_unknown_type_is_answered_and_the_connection_stays() {
+    let halod = Halod::start(&config(4));
+    let mut node = Node::silent();
+    node.say(&json!({"type": "dance"}));
+    node.hears_error("unknown_type");
+    node.say(&hello("n1", 1));
+    assert_eq!(node.hear()["routes"], json!([1, 2, 3, 4]));
+    node.is_served();
+    halod.end_well();
+}
+
+fn silent_peers_keep_no_node_out() {
+    let halod = Halod::start(&config(4));
+    let mut silent: Vec<Node> = std::iter::repeat_with(Node::silent).take(300).collect();
+    let (mut node, _) = Node::join("n1", 1);
+    // The longest silent make room for others.
+    silent[0].hears_error("full");
+    silent[0].hears_end();
+    node.is_served();
+    halod.end_well();
+}
+
+/// Each node that comes and goes tells the one that does not read of 10,000 routes, until that one is given up.
+fn a_node_that_does_not_read_stalls_nobody() {
+    let halod = Halod::start(&config(20_000));
+    let (deaf, _) = Node::join("deaf", 1);
+    setsockopt(deaf.stream(), sockopt::RcvBuf, &4096).unwrap();
+    let given_up = (2..100).find(|&number| {
+        let (_gone_at_once, welcome) = Node::join(&format!("n{number}"), number);
+        welcome["routes"].as_array().map(Vec::len) == Some(20_000)
+    });
+    assert!(given_up.is_some(), "it was never given up");
+    // What was under way arrives, and then the end.
+    io::copy(&mut deaf.stream(), &mut io::sink()).unwrap();
+    halod.end_well();
+}
