@@ -10,7 +10,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::check::{self, CheckSpec};
 use crate::config::Config;
-use crate::{plan, run};
+use crate::plan::{self, Plan};
+use crate::run;
 
 const FAILED: ExitCode = ExitCode::FAILURE;
 
@@ -33,7 +34,7 @@ enum Command {
     Run(ConfigArgument),
     /// Test what the system must provide; names the cure of each failure.
     Check(CheckArguments),
-    /// Print which node owns which route as nodes join one after another.
+    /// Print which node owns which route as nodes join one after another, and then fail.
     Plan(PlanArguments),
 }
 
@@ -64,6 +65,13 @@ struct PlanArguments {
     /// Number of nodes, M. Nodes beyond N stay in reserve.
     #[arg(long, value_name = "M", value_parser = clap::value_parser!(u16).range(1..))]
     nodes: u16,
+    /// Then lose the node that holds ID by then. May be repeated: one failure after another.
+    ///
+    /// Unless a node is in reserve, the one with the highest id takes over ID, and the highest id's own routes go back
+    /// to where they came from. The moved routes are those whose id changes. JSON has an owner `null` for each route
+    /// when no node is left.
+    #[arg(long = "fail", value_name = "ID")]
+    failed: Vec<u16>,
     /// How to print it.
     #[arg(long, value_enum, default_value_t = plan::Format::Text)]
     format: plan::Format,
@@ -97,7 +105,13 @@ pub fn main_from(args: impl Iterator<Item = OsString>) -> ExitCode {
             });
             if all_well { printed } else { FAILED }
         }),
-        Command::Plan(PlanArguments { routes, nodes, format }) => print(|out| plan::write(out, routes, nodes, format)),
+        Command::Plan(PlanArguments { routes, nodes, failed, format }) => match Plan::new(routes, nodes, &failed) {
+            Ok(plan) => print(|out| plan.write(out, format)),
+            Err(error) => {
+                eprintln!("error: {error}");
+                bad_input()
+            }
+        },
     }
 }
 

@@ -24,6 +24,9 @@ const INK: Colour = Colour(0x1f, 0x23, 0x28);
 pub(super) struct Colour(u8, u8, u8);
 
 impl Colour {
+    /// Where there is no node.
+    pub(super) const NOBODY: Self = Self(0xe5, 0xe7, 0xeb);
+
     /// The colour of `node`: the eight, then the same darker, lighter and darkest; ids 32 apart share one.
     pub(super) fn of(node: NodeId) -> Self {
         let base = BASE[node.index() % BASE.len()];
