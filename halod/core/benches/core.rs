@@ -16,7 +16,7 @@ use halod_core::ids::{RouteId, Side};
 use halod_core::protocol::{Endpoints, FromNode, Hello, Incarnation, PROTOCOL_VERSION, Token};
 use halod_core::rewrite::{Rewrite, RewriteConfig, Stage, Verdict};
 use halod_core::route_table::{Move, RouteTable};
-use halod_core::routing::Routing;
+use halod_core::routing::{Routing, SessionId};
 use halod_core::service::ServicePorts;
 use halod_core::time::Instant;
 use halod_core::wire::checksum::Sum;
@@ -106,7 +106,7 @@ fn plane(c: &mut Criterion) {
         source_ports: SourcePorts::new(&(1_024..=32_767)).expect("a range with ports in it"),
         seed: 1,
     });
-    plane.publish(Nodes::joined(NODES.into(), 0).routing, BTreeMap::new());
+    plane.publish(Instant::ORIGIN, Nodes::joined(NODES.into(), 0).routing, BTreeMap::new());
     let mut handle = |stage, packet: &mut [u8]| plane.handle(Instant::ORIGIN, stage, packet);
 
     let mut syn = packet_with(TcpFlags::SYN, 40);
@@ -173,6 +173,11 @@ fn packet_with(flags: TcpFlags, length: usize) -> Vec<u8> {
     .to_bytes()
 }
 
+/// The registration that came by `conn`: both are counted from 1.
+fn session_of(conn: ConnId) -> SessionId {
+    SessionId(conn.0)
+}
+
 /// A cluster and its registered nodes, oldest first.
 struct Nodes {
     cluster: Cluster,
@@ -190,6 +195,8 @@ impl Nodes {
             heartbeat: Duration::from_millis(100),
             misses: 3,
             drain: Duration::from_secs(30),
+            pace: 1000,
+            redial_timeout: Duration::from_millis(250),
             service_addresses: vec![SERVICE],
         };
         let cluster = Cluster::new(Instant::ORIGIN, config);
@@ -227,6 +234,8 @@ impl Nodes {
     fn lose_the_oldest(&mut self) {
         let conn = self.conns.pop_front().expect("there are nodes");
         self.cluster.disconnect(Instant::ORIGIN, conn);
+        let suspect = session_of(conn);
+        self.cluster.redial_failed(Instant::ORIGIN, suspect);
         self.take_outputs();
     }
 
