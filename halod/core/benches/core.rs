@@ -197,7 +197,7 @@ impl Nodes {
             drain: Duration::from_secs(30),
             pace: 1000,
             redial_timeout: Duration::from_millis(250),
-            service_addresses: vec![SERVICE],
+            own_addresses: vec![SERVICE],
         };
         let cluster = Cluster::new(Instant::ORIGIN, config);
         let mut this = Self { cluster, conns: VecDeque::new(), size: nodes, opened: 0, routing: Arc::default() };

@@ -60,8 +60,9 @@ pub struct ClusterConfig {
     pub pace: u32,
     /// How long a node may take to prove that it is alive.
     pub redial_timeout: Duration,
-    /// The router's own service addresses, which no node may claim.
-    pub service_addresses: Vec<IpAddr>,
+    /// The addresses of the router's host, the service's among them, which no node may claim: its packets would be
+    /// taken for the router's.
+    pub own_addresses: Vec<IpAddr>,
 }
 
 /// What the driver has to do.
@@ -307,7 +308,7 @@ impl Cluster {
     pub fn timeout(&mut self, now: Instant, flows: &dyn Flows) {
         let late = now.since(self.deadline());
         if late > self.config.heartbeat / 2 {
-            self.forgive(late);
+            self.forgive(now, late);
         }
         self.close_silent_greetings(now);
         let mut lost = self.overdue_suspects(now);
@@ -335,14 +336,18 @@ impl Cluster {
     }
 
     /// The driver was late by `late`: whoever seems silent may have been heard had it looked.
-    fn forgive(&mut self, late: Duration) {
+    fn forgive(&mut self, now: Instant, late: Duration) {
+        for greeting in self.greetings.values_mut() {
+            greeting.deadline = greeting.deadline + late;
+        }
         for session in self.sessions.values_mut() {
-            session.last_heard = session.last_heard + late;
+            session.last_heard = (session.last_heard + late).min(now);
             if let Some(suspicion) = &mut session.suspicion {
                 suspicion.deadline = suspicion.deadline + late;
             }
         }
         self.suspects = self.suspects.iter().map(|&(due, node)| (due + late, node)).collect();
+        self.drains.forgive(late);
     }
 
     fn silent_nodes(&mut self, now: Instant) -> Vec<(SessionId, Loss)> {
@@ -363,7 +368,7 @@ impl Cluster {
         let wrong = match *message {
             FromNode::Leave => return self.leave(now, session),
             FromNode::Drained { route, epoch } => match self.drains.confirm(session, route, epoch) {
-                Confirmation::Known => return,
+                Confirmation::Known | Confirmation::Past => return,
                 Confirmation::Unknown => format!("no drain of route {route} from epoch {epoch} is under way"),
             },
             FromNode::Hello(_) => "this connection has said hello already".into(),

@@ -12,7 +12,7 @@ mod ending;
 mod held;
 mod icmp;
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use self::ending::Endings;
 use self::held::HeldSyns;
 use crate::flow::{Flow, FlowKey, FlowPhase, FlowTable, FlowView, Flows, NewFlow, Sender, SourcePorts, Toward};
 use crate::ids::{RouteId, Side};
-use crate::routing::{Routing, SessionId};
+use crate::routing::{Member, Routing, SessionId};
 use crate::service::ServicePorts;
 use crate::time::Instant;
 use crate::wire::{Packet, Reset, TcpFlags, TcpPacket, reset_for};
@@ -93,8 +93,10 @@ pub struct Rewrite {
     ports: ServicePorts,
     addresses: Vec<IpAddr>,
     routing: Arc<Routing>,
-    /// Every address that a registered node serves.
-    node_addresses: HashSet<SocketAddr>,
+    /// Nodes that are gone but have flows here: their late packets are still theirs.
+    departed: BTreeMap<SessionId, Arc<Member>>,
+    /// Every address that a registered or departed node serves.
+    node_addresses: BTreeSet<SocketAddr>,
     /// Node host to the router's own address that it shall see; empty unless masquerading.
     masquerades: BTreeMap<IpAddr, IpAddr>,
     flows: FlowTable,
@@ -118,7 +120,8 @@ impl Rewrite {
             ports: config.ports,
             addresses: config.addresses,
             routing: Arc::default(),
-            node_addresses: HashSet::new(),
+            departed: BTreeMap::new(),
+            node_addresses: BTreeSet::new(),
             masquerades: BTreeMap::new(),
             flows: FlowTable::new(FLOWS_MAX, config.source_ports, config.seed),
             held: HeldSyns::default(),
@@ -132,9 +135,11 @@ impl Rewrite {
     /// each node host, the router's own address that it shall see instead of the clients'; empty keeps the clients'
     /// addresses.
     pub fn publish(&mut self, now: Instant, routing: Arc<Routing>, masquerades: BTreeMap<IpAddr, IpAddr>) {
-        self.node_addresses = routing.members.values().flat_map(|member| member.service_addresses()).collect();
+        let former = std::mem::replace(&mut self.routing, routing);
+        let gone = former.members.iter().filter(|(node, _)| !self.routing.members.contains_key(node));
+        self.departed.extend(gone.map(|(&node, member)| (node, Arc::clone(member))));
         self.masquerades = masquerades;
-        self.routing = routing;
+        self.review_addresses();
         for mut syn in self.held.take() {
             self.decide_held(now, &mut syn);
         }
@@ -201,6 +206,13 @@ impl Rewrite {
     /// Drops flows that have been silent for too long. Call it about once a second.
     pub fn expire(&mut self, now: Instant) {
         self.flows.expire(now);
+        self.review_addresses();
+    }
+
+    /// Every address whose packets have to pass here: those that registered nodes serve, and departed ones as long as
+    /// they have flows. Changes by [`Rewrite::publish`] and [`Rewrite::expire`].
+    pub fn node_addresses(&self) -> &BTreeSet<SocketAddr> {
+        &self.node_addresses
     }
 
     /// How often a packet was refused.
@@ -211,6 +223,12 @@ impl Rewrite {
     /// Number of flows, ended ones included until they are dropped.
     pub fn flow_count(&self) -> usize {
         self.flows.len()
+    }
+
+    fn review_addresses(&mut self) {
+        self.departed.retain(|&node, _| self.flows.has_flows_of(node));
+        let members = self.routing.members.values().chain(self.departed.values());
+        self.node_addresses = members.flat_map(|member| member.service_addresses()).collect();
     }
 
     fn ingress(&mut self, now: Instant, mut packet: TcpPacket<'_>) -> Decision {
@@ -274,11 +292,10 @@ impl Rewrite {
     }
 
     /// Whether a SYN between these ends belongs to a flow that goes on: a retransmission, or one that the node has to
-    /// challenge. After an end, or if the node is gone before it answered, it begins a new flow.
+    /// challenge. After an end, or if the node is gone, it begins a new flow.
     fn is_pinned(&self, key: FlowKey) -> bool {
         self.flows.sent_by_client(key.client, key.service).is_some_and(|flow| match flow.phase() {
-            FlowPhase::HalfOpen => self.routing.members.contains_key(&flow.session),
-            FlowPhase::Established => true,
+            FlowPhase::HalfOpen | FlowPhase::Established => self.routing.members.contains_key(&flow.session),
             FlowPhase::Ended => false,
         })
     }

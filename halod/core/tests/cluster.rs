@@ -56,7 +56,7 @@ impl Bench {
             drain: DRAIN,
             pace: 1000,
             redial_timeout: REDIAL,
-            service_addresses: vec![IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))],
+            own_addresses: vec![IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))],
         };
         let now = START;
         Self { cluster: Cluster::new(now, config), now, flows: FakeFlows::default(), beats: 0 }

@@ -35,7 +35,7 @@ fn the_example_is_what_halod_says() {
         drain: Duration::from_secs(30),
         pace: 1000,
         redial_timeout: Duration::from_millis(250),
-        service_addresses: Vec::new(),
+        own_addresses: Vec::new(),
     };
     let mut now = Instant::ORIGIN;
     let mut cluster = Cluster::new(now, config);

@@ -125,7 +125,7 @@ impl Daemon {
                 drain: config.drain,
                 pace: config.pace,
                 redial_timeout: config.redial_timeout,
-                service_addresses: config.addresses.clone(),
+                own_addresses: own_addresses(config)?,
             },
         );
         Ok(Self {
@@ -191,6 +191,9 @@ impl Daemon {
         let mut plane = self.plane.lock();
         plane.expire(self.clock.now());
         tracing::debug!(flows = plane.flow_count(), counters = ?plane.counters(), "flow table");
+        let in_use = plane.node_addresses().clone();
+        drop(plane);
+        self.tell_kernel(&in_use);
     }
 
     fn carry_out(&mut self) {
@@ -226,16 +229,37 @@ impl Daemon {
         }
     }
 
-    /// The kernel learns a node's addresses before the first packet can go there.
+    /// The kernel learns a node's addresses before the first packet can go there, and forgets them after the last.
     fn publish(&mut self, routing: Arc<Routing>) {
-        let addresses: BTreeSet<SocketAddr> =
+        let members: BTreeSet<SocketAddr> =
             routing.members.values().flat_map(|member| member.service_addresses()).collect();
-        if let Err(error) = self.rules.set_nodes(&addresses) {
+        let known = self.plane.lock().node_addresses().clone();
+        self.tell_kernel(&known.union(&members).copied().collect());
+        let masquerades = if self.masquerade { masquerades(&members) } else { BTreeMap::new() };
+        let mut plane = self.plane.lock();
+        plane.publish(self.clock.now(), routing, masquerades);
+        let in_use = plane.node_addresses().clone();
+        drop(plane);
+        self.tell_kernel(&in_use);
+    }
+
+    fn tell_kernel(&mut self, addresses: &BTreeSet<SocketAddr>) {
+        if let Err(error) = self.rules.set_nodes(addresses) {
             tracing::error!(%error, "the kernel did not take the nodes' addresses; replies may not be translated");
         }
-        let masquerades = if self.masquerade { masquerades(&addresses) } else { BTreeMap::new() };
-        self.plane.lock().publish(self.clock.now(), routing, masquerades);
     }
+}
+
+/// Every address of this host, the service's included: no node may claim one.
+fn own_addresses(config: &Config) -> anyhow::Result<Vec<IpAddr>> {
+    let interfaces = nix::ifaddrs::getifaddrs().context("the addresses of this host cannot be listed")?;
+    let of_interfaces = interfaces.filter_map(|interface| {
+        let address = interface.address?;
+        let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
+        v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
+    });
+    let of_config = config.addresses.iter().copied().chain(config.control.iter().map(SocketAddr::ip));
+    Ok(of_interfaces.chain(of_config).collect())
 }
 
 /// The router's own address on the way to each node, as the kernel's routing chooses it.

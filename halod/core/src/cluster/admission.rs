@@ -181,7 +181,7 @@ impl Cluster {
         }
         let is_taken = |address: &&SocketAddr| {
             let mut others = self.sessions.values().flat_map(|session| session.member.service_addresses());
-            self.config.service_addresses.contains(&address.ip()) || others.any(|other| other == **address)
+            self.config.own_addresses.contains(&address.ip()) || others.any(|other| other == **address)
         };
         match addresses.iter().find(is_taken) {
             Some(address) => {

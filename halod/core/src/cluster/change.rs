@@ -98,7 +98,7 @@ impl Cluster {
             }
             if let Some(former) = former.filter(|former| self.sessions.contains_key(former)) {
                 let deadline = now + self.config.drain;
-                let announcement = self.drains.begin(now, former, route, (self.epoch, deadline));
+                let announcement = self.drains.begin(now, (former, route), self.epoch, deadline);
                 self.tell(former, announcement);
                 // Its flows are named at once, but only after the routing has reached the data plane.
                 self.wake(now);

@@ -5,9 +5,11 @@
 //! HaloD itself.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::time::Duration;
+
+use foldhash::quality::FixedState;
 
 use crate::flow::{FlowKey, FlowPhase, FlowView, Flows};
 use crate::ids::{Epoch, RouteId, Side};
@@ -18,12 +20,18 @@ use crate::time::Instant;
 /// The most peers that one `reconnect` names: 1,000 addresses fit a line with room to spare.
 const PEERS_PER_MESSAGE_MAX: usize = 1000;
 
-type Place = (SessionId, RouteId);
+/// A browser connection that is still there after so many heartbeats is named again.
+const RENAME_AFTER: u32 = 20;
+
+/// A route and the node that it drains at.
+pub(super) type Place = (SessionId, RouteId);
 
 /// All drains that are under way.
 #[derive(Debug, Default)]
 pub(super) struct Drains {
     by_place: BTreeMap<Place, Drain>,
+    /// The epoch of the last drain of each place that is over. What a node says of it crossed its end.
+    past: BTreeMap<Place, Epoch>,
     /// Browser flows that are to be named, the most recently active last.
     waiting: Vec<Waiting>,
 }
@@ -36,8 +44,8 @@ struct Drain {
     confirmed: bool,
     /// How many browser connections the node was told are still to be named; `None` before the first message.
     left_told: Option<usize>,
-    /// Peers that were named to the node, by side.
-    named: BTreeSet<(Side, SocketAddr)>,
+    /// Peers that were named to the node, and when.
+    named: HashMap<(Side, SocketAddr), Instant, FixedState>,
     /// Browser flows of this drain in [`Drains::waiting`].
     waiting: usize,
     /// Browser flows whose handshake is not complete. One is named when the node has it for certain.
@@ -56,6 +64,8 @@ struct Waiting {
 pub(super) enum Confirmation {
     /// It does.
     Known,
+    /// It fits one that is over.
+    Past,
     /// No such drain is under way.
     Unknown,
 }
@@ -68,29 +78,34 @@ pub(super) struct Overdue {
 }
 
 impl Drains {
-    /// Begins a drain of `route` at `node`, or goes on with an earlier one: a second move never extends a deadline.
-    pub(super) fn begin(&mut self, now: Instant, node: SessionId, route: RouteId, new: (Epoch, Instant)) -> ToNode {
-        let (epoch, deadline) = new;
-        let drain = self.by_place.entry((node, route)).or_insert(Drain {
+    /// Begins a drain of `route` at `node`, in `epoch` and until `deadline`.
+    pub(super) fn begin(&mut self, now: Instant, place: Place, epoch: Epoch, deadline: Instant) -> ToNode {
+        let drain = Drain {
             epoch,
             deadline,
             confirmed: false,
             left_told: None,
-            named: BTreeSet::new(),
+            named: HashMap::default(),
             waiting: 0,
             half_open: 0,
-        });
-        drain.announcement(now, route)
+        };
+        let announcement = drain.announcement(now, place.1);
+        // A node that gains a route has no drain of it any more, so this is no second one.
+        self.by_place.insert(place, drain);
+        announcement
     }
 
     /// Ends the drain of a route that `node` owns again. Returns whether there was one.
     pub(super) fn cancel(&mut self, node: SessionId, route: RouteId) -> bool {
-        self.by_place.remove(&(node, route)).is_some()
+        let drain = self.by_place.remove(&(node, route));
+        self.past.extend(drain.iter().map(|drain| ((node, route), drain.epoch)));
+        drain.is_some()
     }
 
     /// Forgets all drains of a node that is gone.
     pub(super) fn forget(&mut self, node: SessionId) {
         self.by_place.retain(|&(drained, _), _| drained != node);
+        self.past.retain(|&(drained, _), _| drained != node);
     }
 
     /// What a node has to be told that may have missed it: every drain from its beginning.
@@ -113,7 +128,15 @@ impl Drains {
                 drain.confirmed = true;
                 Confirmation::Known
             }
+            _ if self.past.get(&(node, route)) == Some(&epoch) => Confirmation::Past,
             _ => Confirmation::Unknown,
+        }
+    }
+
+    /// Time has passed that nobody could use.
+    pub(super) fn forgive(&mut self, late: Duration) {
+        for drain in self.by_place.values_mut() {
+            drain.deadline = drain.deadline + late;
         }
     }
 
@@ -137,32 +160,35 @@ impl Drains {
         mut tell: impl FnMut(SessionId, ToNode),
     ) -> Vec<Overdue> {
         let mut overdue = Vec::new();
-        let waiting = &mut self.waiting;
+        let (waiting, past) = (&mut self.waiting, &mut self.past);
+        let known = waiting.len();
         self.by_place.retain(|&place, drain| {
             let (node, route) = place;
-            let mut census = Census::default();
-            flows.visit(route, node, &mut |flow| census.count(flow));
-            if now >= drain.deadline {
+            let census = Census::take(flows, place);
+            let is_over = now >= drain.deadline || (drain.confirmed && census.is_empty());
+            if is_over {
                 overdue.extend(census.overdue());
+                past.insert(place, drain.epoch);
                 return false;
             }
-            waiting.extend(drain.find_unnamed(place, &census));
+            waiting.extend(drain.find_unnamed(now, place, &census, silence * RENAME_AFTER));
             if drain.waiting == 0 && drain.left_told != Some(drain.half_open) {
                 tell(node, drain.name(route, Side::Browser, &[], drain.half_open));
             }
             if census.browsers.is_empty() {
                 drain.name_silent_apps(route, now, silence, &census, |message| tell(node, message));
             }
-            !(drain.confirmed && census.is_empty())
+            true
         });
-        waiting.retain(|waiting| self.by_place.contains_key(&waiting.place));
-        waiting.sort_by_key(|waiting| (waiting.last_active, Reverse(waiting.peer)));
+        if waiting.len() > known {
+            waiting.sort_by_key(|waiting| (waiting.last_active, Reverse(waiting.peer)));
+        }
         overdue
     }
 
     /// Names `count` browser flows, the most recently active first.
     pub(super) fn name(&mut self, count: usize, mut tell: impl FnMut(SessionId, ToNode)) {
-        let rest = self.waiting.len() - count.min(self.waiting.len());
+        let rest = self.waiting.len().saturating_sub(count);
         let mut batches: BTreeMap<Place, Vec<SocketAddr>> = BTreeMap::new();
         for waiting in self.waiting.drain(rest..).rev() {
             batches.entry(waiting.place).or_default().push(waiting.peer);
@@ -186,6 +212,12 @@ struct Census {
 }
 
 impl Census {
+    fn take(flows: &dyn Flows, (node, route): Place) -> Self {
+        let mut census = Self::default();
+        flows.visit(route, node, &mut |flow| census.count(flow));
+        census
+    }
+
     fn count(&mut self, flow: FlowView) {
         if flow.phase != FlowPhase::Ended {
             match flow.side {
@@ -210,13 +242,18 @@ impl Drain {
         ToNode::RouteMoved(RouteMoved { route, epoch: self.epoch, deadline_ms })
     }
 
-    /// Established browser flows that were not found before.
-    fn find_unnamed(&mut self, place: Place, census: &Census) -> Vec<Waiting> {
+    /// Established browser flows that were not named yet, or so long ago that the node cannot have known them then:
+    /// the last step of their handshake may have been lost behind the router.
+    fn find_unnamed(&mut self, now: Instant, place: Place, census: &Census, patience: Duration) -> Vec<Waiting> {
         self.half_open = census.browsers.iter().filter(|flow| flow.phase == FlowPhase::HalfOpen).count();
-        let established = census.browsers.iter().filter(|flow| flow.phase == FlowPhase::Established);
-        let fresh = established.filter(|flow| self.named.insert((Side::Browser, flow.peer)));
-        let found: Vec<Waiting> =
-            fresh.map(|flow| Waiting { place, last_active: flow.last_active, peer: flow.peer }).collect();
+        let mut found = Vec::new();
+        for flow in census.browsers.iter().filter(|flow| flow.phase == FlowPhase::Established) {
+            let named = self.named.get(&(Side::Browser, flow.peer));
+            if named.is_none_or(|&at| now.since(at) >= patience) {
+                self.named.insert((Side::Browser, flow.peer), now);
+                found.push(Waiting { place, last_active: flow.last_active, peer: flow.peer });
+            }
+        }
         self.waiting += found.len();
         found
     }
@@ -231,7 +268,7 @@ impl Drain {
     ) {
         let silent = census.apps.iter().filter(|flow| now.since(flow.last_active) >= silence);
         let fresh: Vec<SocketAddr> =
-            silent.map(|flow| flow.peer).filter(|&peer| self.named.insert((Side::App, peer))).collect();
+            silent.map(|flow| flow.peer).filter(|&peer| self.named.insert((Side::App, peer), now).is_none()).collect();
         let mut left = census.apps.len();
         for batch in fresh.chunks(PEERS_PER_MESSAGE_MAX) {
             left -= batch.len();

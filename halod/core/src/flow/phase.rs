@@ -59,8 +59,10 @@ impl Phase {
         }
         if flags.contains(TcpFlags::FIN) {
             return match self {
+                // A FIN before the handshake is complete proves nothing: the flow stays what is dropped first.
+                Phase::SynSent | Phase::Closed | Phase::Reset => self,
+                Phase::SynReceived if sender == Sender::Node => self,
                 Phase::HalfClosed(other) if other != sender => Phase::Closed,
-                Phase::Closed => Phase::Closed,
                 _ => Phase::HalfClosed(sender),
             };
         }
@@ -121,6 +123,13 @@ mod tests {
         assert_eq!(with(&[(Client, FIN), (Node, ACK)]), Phase::HalfClosed(Client));
         assert_eq!(with(&[(Client, FIN), (Node, FIN)]), Phase::Closed);
         assert_eq!(with(&[(Client, FIN), (Node, FIN), (Client, ACK)]), Phase::Closed);
+    }
+
+    #[test]
+    fn a_fin_before_the_handshake_buys_no_time() {
+        assert_eq!(after(&[(Client, FIN), (Node, FIN)]), Phase::SynSent);
+        assert_eq!(after(&[(Node, SYN), (Node, FIN)]), Phase::SynReceived);
+        assert_eq!(after(&[(Node, SYN), (Client, RST), (Client, FIN)]), Phase::Reset);
     }
 
     #[test]

@@ -15,7 +15,10 @@ use super::{FlowKey, FlowPhase, FlowView, Flows};
 use crate::ids::{RouteId, Side};
 use crate::routing::SessionId;
 use crate::time::Instant;
-use crate::wire::TcpPacket;
+use crate::wire::{TcpFlags, TcpPacket};
+
+/// How far the sequence number of an RST may be from the last byte that was forwarded.
+const RESET_DISTANCE_MAX: u32 = 1 << 20;
 
 /// A connection and where its packets go.
 #[derive(Debug)]
@@ -62,6 +65,18 @@ impl Flow {
     /// Whether HaloD itself has ended it: whoever still sends on it is told so.
     pub fn is_refused(&self) -> bool {
         self.phase == Phase::Refused
+    }
+
+    /// Whether an RST may be from who it says: one far from where the stream is, or damaged, is forwarded like any
+    /// packet and believed by nobody (RFC 5961, section 3).
+    fn may_believe(&self, sender: Sender, packet: &TcpPacket<'_>) -> bool {
+        let sent = match sender {
+            Sender::Client => self.sent.by_client,
+            Sender::Node if self.phase == Phase::SynSent => return packet.checksum_ok(),
+            Sender::Node => self.sent.by_node,
+        };
+        let distance = packet.sequence().wrapping_sub(sent).cast_signed();
+        distance.unsigned_abs() <= RESET_DISTANCE_MAX && packet.checksum_ok()
     }
 
     /// What the client will accept next, if nothing that was forwarded to it is lost or under way.
@@ -192,6 +207,9 @@ impl FlowTable {
         let Some(&place) = self.by_client.get(&(key.client, key.service)) else { return };
         let flow = &mut self.flows[place];
         flow.last_active = now;
+        if packet.flags().contains(TcpFlags::RST) && !flow.may_believe(sender, packet) {
+            return;
+        }
         let is_first = sender == Sender::Node && flow.phase == Phase::SynSent;
         flow.sent.advance(sender, packet.sequence().wrapping_add(packet.segment_len()), is_first);
         let phase = flow.phase.after(sender, packet.flags());
@@ -245,6 +263,12 @@ impl FlowTable {
         self.by_node.insert((disguise.peer, new.node), place);
         self.by_node.insert((disguise.transit, new.node), place);
         Ok(&self.flows[place])
+    }
+
+    /// Whether any flow is pinned to `node`.
+    pub fn has_flows_of(&self, node: SessionId) -> bool {
+        let next = self.rings.range((node, RouteId::from_index(0))..).next();
+        next.is_some_and(|((session, _), _)| *session == node)
     }
 
     /// Drops the flow between `client` and `service`, if there is one.

@@ -100,8 +100,7 @@ impl TryFrom<Vec<SocketAddr>> for Endpoints {
             return Err("at least one address is needed");
         }
         for address in addresses {
-            let unusable = address.ip().is_unspecified() || address.ip().is_multicast() || address.port() == 0;
-            if unusable {
+            if !is_reachable(address) {
                 return Err("an address needs a host and a port that others can reach");
             }
             let place = if address.is_ipv4() { &mut endpoints.v4 } else { &mut endpoints.v6 };
@@ -111,6 +110,16 @@ impl TryFrom<Vec<SocketAddr>> for Endpoints {
         }
         Ok(endpoints)
     }
+}
+
+/// Whether packets from other hosts can carry this destination.
+fn is_reachable(address: SocketAddr) -> bool {
+    let ip = address.ip();
+    let is_local = match ip {
+        IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local() || v6.to_ipv4_mapped().is_some(),
+    };
+    !(is_local || ip.is_unspecified() || ip.is_multicast() || ip.is_loopback() || address.port() == 0)
 }
 
 impl From<Endpoints> for Vec<SocketAddr> {

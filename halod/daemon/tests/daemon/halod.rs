@@ -1,8 +1,8 @@
 //! A running daemon.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
 use std::thread::{self, JoinHandle};
 
 use nix::sys::signal::{Signal, kill};
@@ -37,24 +37,26 @@ pub(crate) struct Halod {
 impl Halod {
     /// Starts it in the namespace of this thread and waits until it is ready.
     pub(crate) fn start(config: &str) -> Self {
-        let mut process = spawn(config);
-        let mut stderr = BufReader::new(process.stderr.take().unwrap());
-        let mut log = String::new();
-        while !log.contains(" ready ") {
-            assert!(stderr.read_line(&mut log).unwrap() > 0, "halod is not ready: {log}");
-        }
+        let (process, mut stderr, mut log) = spawn_ready(config);
         let read_on = move || {
-            std::io::Read::read_to_string(&mut stderr, &mut log).unwrap();
+            stderr.read_to_string(&mut log).unwrap();
             log
         };
         Self { process, log: Some(thread::spawn(read_on)) }
+    }
+
+    /// As [`Halod::start`], but whoever reads its log is gone once it is ready.
+    pub(crate) fn start_unread(config: &str) -> Self {
+        let (process, ..) = spawn_ready(config);
+        Self { process, log: None }
     }
 
     /// Sends a signal and waits for the end: its exit status and its log.
     pub(crate) fn end(mut self, signal: Signal) -> (ExitStatus, String) {
         kill(Pid::from_raw(self.process.id().cast_signed()), signal).unwrap();
         let status = self.process.wait().unwrap();
-        (status, self.log.take().unwrap().join().unwrap())
+        let log = self.log.take().map(|reader| reader.join().unwrap());
+        (status, log.unwrap_or_default())
     }
 
     /// Ends it as an operator would; it must not have noticed anything wrong with itself.
@@ -75,6 +77,17 @@ impl Drop for Halod {
 /// Runs it to its end, which must come by itself.
 pub(crate) fn run_to_end(config: &str) -> Output {
     spawn(config).wait_with_output().unwrap()
+}
+
+/// Starts it and reads its log until it is ready.
+fn spawn_ready(config: &str) -> (Child, BufReader<ChildStderr>, String) {
+    let mut process = spawn(config);
+    let mut stderr = BufReader::new(process.stderr.take().unwrap());
+    let mut log = String::new();
+    while !log.contains(" ready ") {
+        assert!(stderr.read_line(&mut log).unwrap() > 0, "halod is not ready: {log}");
+    }
+    (process, stderr, log)
 }
 
 fn spawn(config: &str) -> Child {

@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT: a clean end, and nothing left in the kernel.
+//! What ends the daemon and what does not. SIGTERM and SIGINT: a clean end, and nothing left in the kernel.
 
 use nix::sys::signal::Signal;
 
@@ -7,8 +7,11 @@ use crate::halod::{Halod, config};
 use crate::namespace::tables;
 use crate::node::Node;
 
-pub(crate) const TESTS: &[Test] =
-    &[("sigterm_ends_it_cleanly", || check(Signal::SIGTERM)), ("sigint_ends_it_cleanly", || check(Signal::SIGINT))];
+pub(crate) const TESTS: &[Test] = &[
+    ("sigterm_ends_it_cleanly", || check(Signal::SIGTERM)),
+    ("sigint_ends_it_cleanly", || check(Signal::SIGINT)),
+    ("the_end_of_its_log_does_not_end_it", the_end_of_its_log_does_not_end_it),
+];
 
 fn check(signal: Signal) {
     // Twice: what is left behind would be in the way of the second.
@@ -22,6 +25,14 @@ fn check(signal: Signal) {
         assert_eq!((tables(), queues()), (Vec::new(), Vec::new()));
         node.hears_end();
     }
+}
+
+/// Nodes that come and go are logged, or not.
+fn the_end_of_its_log_does_not_end_it() {
+    let halod = Halod::start_unread(&config(4));
+    let (mut node, _) = Node::join("n1", 1);
+    node.is_served();
+    halod.end_well();
 }
 
 /// The numbers of the queues that somebody listens to in this namespace.
