@@ -1,14 +1,16 @@
 //! What a scenario needs of whatever runs it: hosts that do as they are told, and a clock.
 
+use std::time::Duration;
+
 use halod_core::time::Instant;
 
 use crate::observation::Observation;
-use crate::scenario::{Answer, App, BrowserGroup, Hold, Load, Node, Ref, Run, Stray};
+use crate::scenario::{Answer, App, BrowserGroup, Fault, Hold, Load, Node, Ref, Run, Stray};
 
 /// Something that an actor is told to do. It is done when observations say so.
 #[derive(Debug, Clone, Copy)]
 pub enum Order<'a> {
-    /// A node joins.
+    /// A node joins. One that was powered off has its link back.
     Join(Ref<Node>),
     /// A node leaves.
     Leave(Ref<Node>),
@@ -22,6 +24,8 @@ pub enum Order<'a> {
     Hold(&'a Hold),
     /// An app uses each connection that it holds.
     Probe(Ref<App>),
+    /// Something befalls nodes, all at once.
+    Fault(Fault, &'a [Ref<Node>]),
 }
 
 /// Who made an observation.
@@ -62,12 +66,13 @@ pub trait Engine {
     /// The time of now.
     fn now(&self) -> Instant;
 
-    /// Gives an order. Does not wait for it to be carried out.
+    /// Gives an order, and says when it took effect. Does not wait for actors to carry it out. Nothing is observed any
+    /// more of a process that was killed.
     ///
     /// # Errors
     ///
     /// A host is gone.
-    fn give(&mut self, order: Order<'_>) -> anyhow::Result<()>;
+    fn give(&mut self, order: Order<'_>) -> anyhow::Result<Instant>;
 
     /// Lets time pass until something is observed, at most until `until`.
     ///
@@ -75,6 +80,17 @@ pub trait Engine {
     ///
     /// A host or the daemon ended that should not have.
     fn next(&mut self, until: Instant) -> anyhow::Result<Option<Seen>>;
+
+    /// When the first FIN or RST of a node whose process was killed reached the router; told once. `None` if that has
+    /// not happened.
+    fn first_closing(&mut self, node: Ref<Node>) -> Option<Instant>;
+
+    /// The most by which the engine's own timers were late so far.
+    ///
+    /// # Errors
+    ///
+    /// What carries the packets has failed.
+    fn late_max(&self) -> anyhow::Result<Duration>;
 
     /// Sends a packet that belongs to no connection, and says what its sender got for it.
     ///

@@ -5,21 +5,26 @@
 //! does another is found out.
 
 mod events;
+mod losses;
 mod nodes;
 mod users;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use halod_core::ids::NodeId;
+use halod_core::time::Instant;
 
 pub use self::events::EventCounts;
 use self::events::Events;
+use self::losses::{Losses, NewLoss};
 use self::nodes::Nodes;
 use self::users::Users;
 use crate::engine::{Order, Seen, Witness};
 use crate::observation::Observation;
-use crate::scenario::{App, Condition, Hold, Node, Ref, Scenario};
+use crate::scenario::{App, Condition, Fault, Hold, Node, Ref, Scenario};
 use crate::snapshot::{HoldOutcome, LoadOutcome, Snapshot, StepSnapshot};
+use crate::timing::LossTimes;
 
 /// All that is known.
 #[derive(Debug)]
@@ -27,6 +32,7 @@ pub struct Ledger<'a> {
     scenario: &'a Scenario,
     nodes: Nodes,
     users: Users,
+    losses: Losses,
     events: BTreeMap<Ref<App>, Events>,
     holds: BTreeMap<Ref<App>, Held>,
     /// Who owned each route after the last step.
@@ -56,6 +62,7 @@ impl<'a> Ledger<'a> {
             scenario,
             nodes: Nodes::new(scenario),
             users: Users::new(scenario),
+            losses: Losses::default(),
             events: BTreeMap::new(),
             holds: BTreeMap::new(),
             owners_before: vec![None; usize::from(scenario.router.routes)],
@@ -63,13 +70,16 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// An order is given: what follows from it is expected from here on.
-    pub fn order(&mut self, order: Order<'_>) {
+    /// An order of this step took effect: what follows from it is expected from here on.
+    pub fn order(&mut self, at: Instant, order: Order<'_>, step: &str) {
         match order {
             Order::Join(node) => self.nodes.expect_join(node),
             Order::Leave(node) => self.nodes.expect_leave(node),
             Order::Connect(group) => self.users.want(group, true),
-            Order::Disconnect(group) => self.users.want(group, false),
+            Order::Disconnect(group) => {
+                self.users.want(group, false);
+                self.losses.dismiss(|user| self.users.is_in(user, group));
+            }
             Order::Load(load) => self.events.entry(load.app).or_default().expect(load.events.into()),
             Order::Hold(&Hold { app, flows, .. }) => {
                 self.holds.insert(app, Held { uses: 1, answers: vec![0; flows as usize] });
@@ -79,11 +89,50 @@ impl<'a> Ledger<'a> {
                     held.uses += 1;
                 }
             }
+            Order::Fault(fault, nodes) => nodes.iter().for_each(|&node| self.befall(at, fault, node, step)),
         }
+    }
+
+    fn befall(&mut self, at: Instant, fault: Fault, node: Ref<Node>, step: &str) {
+        if fault.is_loss() && self.nodes.is_in_touch(node) {
+            let routes = self.nodes.routes(node).clone();
+            let users = self.users.lose(node);
+            self.losses.begin(NewLoss { step, node, at, routes, epoch: self.nodes.epoch(), users });
+        }
+        self.nodes.befall(node, fault);
+    }
+
+    /// Whether it shows when these nodes, which were just told to be lost, are missed: others get their routes.
+    pub fn is_missed(&self, nodes: &[Ref<Node>]) -> bool {
+        self.nodes.has_registered() && nodes.iter().all(|&node| self.losses.owned_routes(node))
+    }
+
+    /// The first FIN or RST of a process that was killed reached the router.
+    pub fn see_closing(&mut self, node: Ref<Node>, at: Instant) {
+        self.losses.see_closing(node, at);
+    }
+
+    /// How long it took until the routes of a node, when it was lost last, had other owners; `None` before that.
+    pub fn failover(&self, node: Ref<Node>) -> Option<Duration> {
+        self.losses.failover(node)
+    }
+
+    /// The times of all losses so far, in order.
+    pub fn loss_times(&self) -> Vec<LossTimes> {
+        self.losses.times(self.scenario)
     }
 
     /// Takes in what was seen.
     pub fn see(&mut self, seen: Seen) {
+        let is_in_touch = match seen.by {
+            Witness::Node(node) => self.nodes.is_in_touch(node),
+            Witness::App(_) | Witness::Browser => true,
+        };
+        let is_of_users = matches!(seen.observation, Observation::Attached { .. } | Observation::Detached { .. });
+        if is_of_users && !is_in_touch {
+            return;
+        }
+        self.losses.see(&seen);
         let Seen { at, by, observation } = seen;
         match (by, observation) {
             (Witness::Node(node), Observation::Attached { user, transport, peer }) => {
@@ -149,6 +198,7 @@ impl<'a> Ledger<'a> {
             Condition::Connected(wanted) => exactly(wanted, self.users.connected(), "browsers are connected"),
             Condition::Active(node) => self.nodes.check_active(node),
             Condition::Reserve(node) => self.nodes.check_reserve(node),
+            Condition::Failover(node) => self.losses.check_taken_over(node),
             Condition::Delivered(wanted) => {
                 let shown: u64 = self.events.values().map(|events| events.counts().shown).sum();
                 exactly(wanted, usize::try_from(shown).unwrap_or(usize::MAX), "events are shown")
@@ -168,7 +218,9 @@ impl<'a> Ledger<'a> {
                 return Err(format!("{} of {} held connections are answered", held.answered(), held.answers.len()));
             }
         }
-        self.users.check_settled(self.scenario, &owners)
+        self.users.check_settled(self.scenario, &owners)?;
+        let has_node = |user: &str| self.users.route(user).is_some_and(|route| owners[route.index()].is_some());
+        self.losses.check_served(has_node)
     }
 
     /// Whether a node was welcomed.
@@ -221,3 +273,6 @@ impl<'a> Ledger<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

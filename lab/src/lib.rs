@@ -20,3 +20,4 @@ pub mod scenario;
 pub mod snapshot;
 pub mod stacks;
 pub mod stray;
+pub mod timing;

@@ -9,6 +9,7 @@ use serde::Serialize;
 use similar::TextDiff;
 
 use crate::scenario::Engine;
+use crate::timing::LossTimes;
 
 /// The outcome of a run of the lab.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -30,6 +31,9 @@ pub struct ScenarioResult {
     /// Time from its first step to its last expectation, on the engine's clock.
     #[serde(rename = "duration_ms", serialize_with = "as_milliseconds")]
     pub duration: Duration,
+    /// The times of each loss of a node, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub losses: Vec<LossTimes>,
     /// Figures; `None` if it did not run.
     #[serde(flatten)]
     pub figures: Option<Figures>,

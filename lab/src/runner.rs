@@ -7,9 +7,13 @@ use halod_core::time::Instant;
 
 use crate::engine::{Engine, Order};
 use crate::ledger::Ledger;
-use crate::report::Figures;
-use crate::scenario::{Action, Condition, Expectation, Invariant, Load, Node, Ref, Run, Scenario, Step, Stray};
+use crate::report::{Figures, Verdict};
+use crate::scenario::{
+    Action, Condition, Expectation, Fault, Flap, Invariant, Load, Node, Ref, Router, Run, Scenario, Step, Stray,
+    WITHIN_DEFAULT, Way,
+};
 use crate::snapshot::Snapshot;
+use crate::timing::{self, LossTimes};
 
 /// How long the last events may take after the last step.
 const LOADS_WITHIN: Duration = Duration::from_secs(30);
@@ -19,13 +23,33 @@ const LOADS_WITHIN: Duration = Duration::from_secs(30);
 pub struct Outcome {
     /// What it produced; without the steps after one that failed.
     pub snapshot: Snapshot,
-    /// What was not as expected; empty if all was.
+    /// What was not as expected, but for times; empty if all was.
     pub failures: Vec<String>,
+    /// What took longer than it may, or was too early.
+    pub overtime: Vec<String>,
+    /// The most by which the engine's own timers were late.
+    pub late_max: Duration,
+    /// The times of each loss of a node.
+    pub losses: Vec<LossTimes>,
     /// On the engine's clock.
     pub duration: Duration,
 }
 
 impl Outcome {
+    /// What to make of it.
+    pub fn verdict(&self) -> Verdict {
+        if !self.failures.is_empty() {
+            Verdict::Fail([self.failures.as_slice(), &self.overtime].concat())
+        } else if self.overtime.is_empty() {
+            Verdict::Pass
+        } else {
+            match timing::invalid(self.late_max, &self.overtime) {
+                Some(why) => Verdict::Invalid(why),
+                None => Verdict::Fail(self.overtime.clone()),
+            }
+        }
+    }
+
     /// The figures for the table.
     pub fn figures(&self) -> Figures {
         let steps = &self.snapshot.steps;
@@ -41,16 +65,23 @@ impl Outcome {
 /// Runs `scenario` on `engine` to its end or to the first step that fails. `progress` hears of each step.
 pub fn run(scenario: &Scenario, engine: &mut dyn Engine, mut progress: impl FnMut(usize, &Step)) -> Outcome {
     let start = engine.now();
-    let mut play = Play { engine, ledger: Ledger::new(scenario) };
+    let mut play =
+        Play { engine, ledger: Ledger::new(scenario), router: &scenario.router, step: "", overtime: Vec::new() };
     let mut snapshot = Snapshot::default();
     let mut failures = Vec::new();
+    let mut texts: Vec<&str> = Vec::new();
     for (index, step) in scenario.steps.iter().enumerate() {
         progress(index, step);
         if let Err(error) = play.step(step) {
             failures.push(format!("line {}: {}: {error:#}", step.line, step.text));
             break;
         }
-        snapshot.steps.push(play.ledger.close_step(step.text.clone()));
+        play.collect_closings(scenario);
+        texts.push(step.text.as_str());
+        if step.comes_to_rest() {
+            snapshot.steps.push(play.ledger.close_step(texts.join("; ")));
+            texts.clear();
+        }
     }
     if failures.is_empty()
         && let Err(error) = play.finish_loads()
@@ -62,7 +93,17 @@ pub fn run(scenario: &Scenario, engine: &mut dyn Engine, mut progress: impl FnMu
     if scenario.always.contains(&Invariant::NoEventLost) && failures.is_empty() {
         failures.extend(lost_events(&snapshot));
     }
-    Outcome { snapshot, failures, duration: play.engine.now().since(start) }
+    let losses = play.ledger.loss_times();
+    let mut overtime = play.overtime;
+    overtime.extend(timing::over_budget(scenario.budget, &losses));
+    Outcome {
+        snapshot,
+        failures,
+        overtime,
+        late_max: play.engine.late_max().unwrap_or_default(),
+        losses,
+        duration: play.engine.now().since(start),
+    }
 }
 
 fn lost_events(snapshot: &Snapshot) -> impl Iterator<Item = String> {
@@ -77,26 +118,37 @@ fn lost_events(snapshot: &Snapshot) -> impl Iterator<Item = String> {
 struct Play<'a, 's> {
     engine: &'a mut dyn Engine,
     ledger: Ledger<'s>,
+    router: &'s Router,
+    /// The text of the step.
+    step: &'s str,
+    /// Times that were not as expected.
+    overtime: Vec<String>,
 }
 
-impl Play<'_, '_> {
-    fn step(&mut self, step: &Step) -> anyhow::Result<()> {
+impl<'s> Play<'_, 's> {
+    fn step(&mut self, step: &'s Step) -> anyhow::Result<()> {
         let start = self.engine.now();
+        self.step = &step.text;
         let within = |time: Duration| start + time;
         match &step.action {
             Action::Join(nodes) => self.join(nodes, start)?,
-            Action::Leave(node) => self.give(Order::Leave(*node))?,
-            Action::Connect(group) => self.give(Order::Connect(*group))?,
-            Action::Disconnect(group) => self.give(Order::Disconnect(*group))?,
-            Action::Load(load) => self.give(Order::Load(load))?,
-            Action::Hold(hold) => self.give(Order::Hold(hold))?,
-            Action::Probe(app) => self.give(Order::Probe(*app))?,
+            Action::Leave(node) => drop(self.give(Order::Leave(*node))?),
+            Action::Connect(group) => drop(self.give(Order::Connect(*group))?),
+            Action::Disconnect(group) => drop(self.give(Order::Disconnect(*group))?),
+            Action::Load(load) => drop(self.give(Order::Load(load))?),
+            Action::Hold(hold) => drop(self.give(Order::Hold(hold))?),
+            Action::Probe(app) => drop(self.give(Order::Probe(*app))?),
+            Action::Fault(fault, nodes) => self.fault(*fault, nodes)?,
+            Action::Flap(flap) => self.flap(flap)?,
             Action::Stray(stray) => self.stray(stray)?,
-            Action::Wait(time) => self.await_all(within(*time), |_| Err(String::new())).or_else(passing)?,
+            Action::Wait(time) => self.pass(within(*time))?,
             Action::Run(run) => self.run(run)?,
         }
         for expectation in &step.expect {
-            self.expect(expectation, within(expectation.within))?;
+            match expectation.condition {
+                Condition::Failover(node) => self.expect_failover(node, step, expectation, start)?,
+                _ => self.expect(expectation, within(expectation.within))?,
+            }
         }
         if let Action::Load(Load { wait: true, .. }) = step.action {
             self.finish_loads()?;
@@ -104,14 +156,51 @@ impl Play<'_, '_> {
         Ok(())
     }
 
-    fn give(&mut self, order: Order<'_>) -> anyhow::Result<()> {
-        self.ledger.order(order);
-        self.engine.give(order)
+    /// Gives an order, and says when it took effect.
+    fn give(&mut self, order: Order<'_>) -> anyhow::Result<Instant> {
+        let at = self.engine.give(order)?;
+        self.ledger.order(at, order, self.step);
+        Ok(at)
+    }
+
+    fn fault(&mut self, fault: Fault, nodes: &[Ref<Node>]) -> anyhow::Result<()> {
+        let at = self.give(Order::Fault(fault, nodes))?;
+        if fault.is_loss() && fault != Fault::Restart && !self.ledger.is_missed(nodes) {
+            // Nobody can tell when HaloD has noticed the loss of a reserve node or of the last one.
+            self.pass(at + self.router.heartbeat * (self.router.misses + 2))?;
+        }
+        Ok(())
+    }
+
+    fn flap(&mut self, flap: &Flap) -> anyhow::Result<()> {
+        for _ in 0..flap.times {
+            for (fault, time) in [(Fault::Cut(Way::Both), flap.down), (Fault::Heal, flap.up)] {
+                let order = Order::Fault(fault, std::slice::from_ref(&flap.node));
+                // To a ledger that does not hear of it, the loss of the node is a fault.
+                let at = if flap.loses { self.give(order)? } else { self.engine.give(order)? };
+                self.pass(at + time)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets time pass until `end`.
+    fn pass(&mut self, end: Instant) -> anyhow::Result<()> {
+        self.await_all(end, |_| Err(String::new())).or_else(passing)
+    }
+
+    /// Takes over what the engine has seen of the ends of processes.
+    fn collect_closings(&mut self, scenario: &Scenario) {
+        for (node, _) in scenario.nodes.entries() {
+            if let Some(at) = self.engine.first_closing(node) {
+                self.ledger.see_closing(node, at);
+            }
+        }
     }
 
     /// Nodes join one after another, so that their ids follow.
     fn join(&mut self, nodes: &[Ref<Node>], start: Instant) -> anyhow::Result<()> {
-        let end = start + crate::scenario::WITHIN_DEFAULT;
+        let end = start + WITHIN_DEFAULT;
         for &node in nodes {
             self.give(Order::Join(node))?;
             self.await_all(
@@ -150,6 +239,31 @@ impl Play<'_, '_> {
         let condition = expectation.condition;
         self.await_all(end, |ledger| ledger.check(condition))
             .with_context(|| format!("{} within {:?}", describe(condition), expectation.within))
+    }
+
+    /// A failover that is too slow is waited for all the same: by how much is worth knowing.
+    fn expect_failover(
+        &mut self,
+        node: Ref<Node>,
+        step: &Step,
+        expectation: &Expectation,
+        start: Instant,
+    ) -> anyhow::Result<()> {
+        let Expectation { condition, within, not_before } = *expectation;
+        self.await_all(start + within.max(WITHIN_DEFAULT), |ledger| ledger.check(condition)).context("failover")?;
+        if let Some(at) = self.engine.first_closing(node) {
+            self.ledger.see_closing(node, at);
+        }
+        let Some(time) = self.ledger.failover(node) else { return Ok(()) };
+        let wrong = if time > within {
+            format!("at most {within:?}")
+        } else if time < not_before {
+            format!("at least {not_before:?}")
+        } else {
+            return Ok(());
+        };
+        self.overtime.push(format!("line {}: {}: the failover took {time:?}, {wrong}", step.line, step.text));
+        Ok(())
     }
 
     fn finish_loads(&mut self) -> anyhow::Result<()> {
@@ -197,6 +311,7 @@ fn describe(condition: Condition) -> String {
         Condition::Connected(browsers) => format!("{browsers} browsers connected"),
         Condition::Active(_) => "the node active".into(),
         Condition::Reserve(_) => "the node in reserve".into(),
+        Condition::Failover(_) => "the routes of the node taken over".into(),
         Condition::Delivered(events) => format!("{events} events shown"),
         Condition::FlowsAnswered(flows) => format!("{flows} held connections answered"),
         Condition::Settled => "all at rest".into(),

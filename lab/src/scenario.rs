@@ -23,6 +23,7 @@ mod file;
 mod located;
 mod quantity;
 mod schema;
+mod span;
 mod step;
 mod syntax;
 mod table;
@@ -32,7 +33,9 @@ pub(crate) use diagnostic::hint;
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use quantity::{Delay, Percent, Rate};
 pub use schema::json_schema;
-pub use step::{Action, Answer, Condition, Expectation, Hold, Load, Run, RunHost, Step, Stray, StrayPath, TcpFlag};
+pub use step::{
+    Action, Answer, Condition, Expectation, Fault, Flap, Hold, Load, Run, RunHost, Step, Stray, StrayPath, TcpFlag, Way,
+};
 pub use table::{Ref, Table};
 
 /// The most routes that a scenario can have: each takes two ports of the router, beside its own and the system's.
@@ -70,6 +73,17 @@ pub struct Scenario {
     pub steps: Vec<Step>,
     /// What has to hold all the time.
     pub always: BTreeSet<Invariant>,
+    /// What the times of all losses together may come to.
+    pub budget: Budget,
+}
+
+/// The longest that things may take, over a whole run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Budget {
+    /// Of each loss: until its routes have another owner.
+    pub failover: Option<Duration>,
+    /// Of 99 in 100 browsers that lost their node: until the first byte from another.
+    pub outage_p99: Option<Duration>,
 }
 
 /// A label of a scenario.
@@ -116,6 +130,10 @@ pub struct Router {
     pub masquerade: bool,
     /// How browsers and apps reach the service.
     pub family: Family,
+    /// How many connections a second may be ended; the daemon's own default if `None`.
+    pub pace: Option<Rate>,
+    /// How long a redial may take; the daemon's own default if `None`.
+    pub redial: Option<Duration>,
 }
 
 /// An address family of the service. Nodes always have both.
@@ -220,6 +238,13 @@ pub struct Link {
     pub loss: Percent,
     /// The largest IP packet that gets through, in bytes, at least 1280. The ends do not know it.
     pub mtu: u16,
+}
+
+impl Link {
+    /// The longest time that a packet and its answer take.
+    pub fn round_trip(&self) -> Duration {
+        self.delay.max * 2
+    }
 }
 
 impl Default for Link {

@@ -103,15 +103,15 @@ impl Stage<'_> {
         }
         let actual = outcome.snapshot.to_string();
         let mut difference = None;
-        if outcome.failures.is_empty() {
+        if outcome.verdict() == Verdict::Pass {
             (outcome.failures, difference) = compare(&folder("snapshots"), &scenario.name, &actual);
         }
-        let failed = !outcome.failures.is_empty();
         Ok(ScenarioResult {
             scenario: scenario.name.clone(),
             engine: Engine::Kernel,
-            verdict: if failed { Verdict::Fail(outcome.failures) } else { Verdict::Pass },
+            verdict: outcome.verdict(),
             duration: outcome.duration,
+            losses: outcome.losses,
             figures,
             snapshot: Some(actual),
             difference,
@@ -145,6 +145,7 @@ fn without_figures(scenario: &Scenario, verdict: Verdict) -> ScenarioResult {
         engine: Engine::Kernel,
         verdict,
         duration: Duration::ZERO,
+        losses: Vec::new(),
         figures: None,
         snapshot: None,
         difference: None,

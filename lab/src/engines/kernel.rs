@@ -7,6 +7,7 @@
 pub mod clock;
 pub mod daemon;
 pub mod fabric;
+mod faults;
 pub mod hosts;
 mod inbox;
 mod netlink;

@@ -6,10 +6,14 @@ use halod_core::ids::{Epoch, NodeId, RouteId};
 use halod_core::route_table::RouteTable;
 
 use crate::observation::Observation;
-use crate::scenario::{Invariant, Node, Ref, Scenario};
+use crate::scenario::{Fault, Invariant, Node, Ref, Scenario};
 
 #[derive(Debug)]
-pub(super) struct Nodes(Vec<NodeView>);
+pub(super) struct Nodes {
+    views: Vec<NodeView>,
+    /// The highest that any node was told.
+    epoch: Epoch,
+}
 
 #[derive(Debug, Default)]
 struct NodeView {
@@ -18,6 +22,8 @@ struct NodeView {
     routes: BTreeSet<RouteId>,
     /// Moves away from this node that it has not reported as drained.
     draining: BTreeSet<(RouteId, Epoch)>,
+    hangs: bool,
+    is_cut: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,24 +33,75 @@ enum Stage {
     Joining,
     Registered,
     Leaving,
+    /// It hangs or is cut off: HaloD and the other nodes go on without it, and what it believes does not count.
+    Away,
+    /// It goes on or its link is whole, and it has not been welcomed since.
+    Returning,
+}
+
+impl NodeView {
+    fn away(hangs: bool, is_cut: bool) -> Self {
+        Self { stage: Stage::Away, hangs, is_cut, ..Self::default() }
+    }
 }
 
 impl Nodes {
     pub(super) fn new(scenario: &Scenario) -> Self {
-        Self(scenario.nodes.iter().map(|_| NodeView::default()).collect())
+        Self { views: scenario.nodes.iter().map(|_| NodeView::default()).collect(), epoch: Epoch::default() }
     }
 
     pub(super) fn expect_join(&mut self, node: Ref<Node>) {
-        self.0[node.index()] = NodeView { stage: Stage::Joining, ..NodeView::default() };
+        self.views[node.index()] = NodeView { stage: Stage::Joining, ..NodeView::default() };
     }
 
     pub(super) fn expect_leave(&mut self, node: Ref<Node>) {
-        self.0[node.index()].stage = Stage::Leaving;
+        self.views[node.index()].stage = Stage::Leaving;
+    }
+
+    pub(super) fn befall(&mut self, node: Ref<Node>, fault: Fault) {
+        let view = &mut self.views[node.index()];
+        match fault {
+            Fault::Crash | Fault::PowerOff => *view = NodeView::default(),
+            Fault::Restart => *view = NodeView { stage: Stage::Joining, ..NodeView::default() },
+            Fault::Hang => *view = NodeView::away(true, view.is_cut),
+            Fault::Cut(_) => *view = NodeView::away(view.hangs, true),
+            Fault::Resume => view.hangs = false,
+            Fault::Heal => view.is_cut = false,
+        }
+        if view.stage == Stage::Away && !view.hangs && !view.is_cut {
+            view.stage = Stage::Returning;
+        }
+    }
+
+    /// Whether what a node reports counts: it is not cut off, nor has it to learn that it was.
+    pub(super) fn is_in_touch(&self, node: Ref<Node>) -> bool {
+        !matches!(self.views[node.index()].stage, Stage::Away | Stage::Returning)
+    }
+
+    /// Whether any node is registered and in touch.
+    pub(super) fn has_registered(&self) -> bool {
+        self.views.iter().any(|view| view.stage == Stage::Registered)
+    }
+
+    pub(super) fn routes(&self, node: Ref<Node>) -> &BTreeSet<RouteId> {
+        &self.views[node.index()].routes
+    }
+
+    /// The highest epoch that any node was told.
+    pub(super) fn epoch(&self) -> Epoch {
+        self.epoch
     }
 
     /// Takes in what a node reports of its session; an error is a fault of somebody.
     pub(super) fn see(&mut self, node: Ref<Node>, observation: Observation) -> Result<(), String> {
-        let view = &mut self.0[node.index()];
+        let view = &mut self.views[node.index()];
+        let is_welcome = matches!(observation, Observation::Welcomed { .. });
+        if view.stage == Stage::Away || view.stage == Stage::Returning && !is_welcome {
+            return Ok(());
+        }
+        if let Observation::Welcomed { epoch, .. } | Observation::Assigned { epoch, .. } = observation {
+            self.epoch = self.epoch.max(epoch);
+        }
         match observation {
             Observation::Welcomed { id, routes, .. } => {
                 view.stage = Stage::Registered;
@@ -72,11 +129,11 @@ impl Nodes {
     }
 
     pub(super) fn is_welcome(&self, node: Ref<Node>) -> bool {
-        self.0[node.index()].stage == Stage::Registered
+        self.views[node.index()].stage == Stage::Registered
     }
 
     pub(super) fn check_active(&self, node: Ref<Node>) -> Result<(), String> {
-        let view = &self.0[node.index()];
+        let view = &self.views[node.index()];
         match (view.stage, view.id) {
             (Stage::Registered, Some(_)) => Ok(()),
             (Stage::Registered, None) => Err("it is in reserve".into()),
@@ -85,7 +142,7 @@ impl Nodes {
     }
 
     pub(super) fn check_reserve(&self, node: Ref<Node>) -> Result<(), String> {
-        let view = &self.0[node.index()];
+        let view = &self.views[node.index()];
         match (view.stage, view.id) {
             (Stage::Registered, None) => Ok(()),
             (Stage::Registered, Some(id)) => Err(format!("it is active as {id}")),
@@ -96,8 +153,8 @@ impl Nodes {
     /// The owners, if every node knows its place, nothing drains, and the invariants of the table hold.
     pub(super) fn check_settled(&self, scenario: &Scenario) -> Result<Vec<Option<Ref<Node>>>, String> {
         for (node, entry) in scenario.nodes.entries() {
-            let view = &self.0[node.index()];
-            if matches!(view.stage, Stage::Joining | Stage::Leaving) {
+            let view = &self.views[node.index()];
+            if matches!(view.stage, Stage::Joining | Stage::Leaving | Stage::Returning) {
                 return Err(format!("{} is {}", entry.name, view.stage.words()));
             }
             if let Some((route, epoch)) = view.draining.first() {
@@ -116,14 +173,14 @@ impl Nodes {
     fn check_partition(&self, scenario: &Scenario) -> Result<(), String> {
         let mut owners: BTreeMap<RouteId, Vec<&str>> = BTreeMap::new();
         for (node, entry) in scenario.nodes.entries() {
-            for &route in &self.0[node.index()].routes {
+            for &route in &self.views[node.index()].routes {
                 owners.entry(route).or_default().push(&entry.name);
             }
         }
         if let Some((route, names)) = owners.iter().find(|(_, names)| names.len() > 1) {
             return Err(format!("route {route} is owned by {}", names.join(" and ")));
         }
-        let active = self.0.iter().any(|view| view.id.is_some());
+        let active = self.views.iter().any(|view| view.id.is_some());
         let orphan =
             (0..usize::from(scenario.router.routes)).map(RouteId::from_index).find(|route| !owners.contains_key(route));
         match orphan {
@@ -135,18 +192,18 @@ impl Nodes {
     /// Whether the table is the one that the number of routes and of nodes gives.
     fn check_table(&self, scenario: &Scenario) -> Result<(), String> {
         let mut table = RouteTable::new(scenario.router.routes);
-        for _ in self.0.iter().filter(|view| view.id.is_some()) {
+        for _ in self.views.iter().filter(|view| view.id.is_some()) {
             table.add_node();
         }
         let told = |node: &NodeView| node.id.is_none_or(|id| node.routes.iter().eq(table.routes_of(id)));
-        match scenario.nodes.iter().zip(&self.0).find(|(_, view)| !told(view)) {
+        match scenario.nodes.iter().zip(&self.views).find(|(_, view)| !told(view)) {
             Some((entry, _)) => Err(format!("{} does not have the routes of its id", entry.name)),
             None => Ok(()),
         }
     }
 
     fn check_balance(&self) -> Result<(), String> {
-        let counts = || self.0.iter().filter(|view| view.id.is_some()).map(|view| view.routes.len());
+        let counts = || self.views.iter().filter(|view| view.id.is_some()).map(|view| view.routes.len());
         match (counts().min(), counts().max()) {
             (Some(fewest), Some(most)) if most > fewest + 1 => {
                 Err(format!("one node owns {most} routes and another {fewest}"))
@@ -159,7 +216,7 @@ impl Nodes {
     pub(super) fn owners(&self, scenario: &Scenario) -> Vec<Option<Ref<Node>>> {
         let mut owners = vec![None; usize::from(scenario.router.routes)];
         for (node, _) in scenario.nodes.entries() {
-            for route in &self.0[node.index()].routes {
+            for route in &self.views[node.index()].routes {
                 if let Some(owner) = owners.get_mut(route.index()) {
                     *owner = Some(node);
                 }
@@ -169,7 +226,7 @@ impl Nodes {
     }
 
     pub(super) fn id(&self, node: Ref<Node>) -> Option<NodeId> {
-        self.0[node.index()].id
+        self.views[node.index()].id
     }
 
     pub(super) fn holders(&self, scenario: &Scenario) -> BTreeMap<NodeId, String> {
@@ -190,6 +247,8 @@ impl Stage {
             Stage::Joining => "joining",
             Stage::Registered => "registered",
             Stage::Leaving => "leaving",
+            Stage::Away => "out of touch",
+            Stage::Returning => "not welcomed again",
         }
     }
 }

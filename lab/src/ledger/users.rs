@@ -21,6 +21,7 @@ pub(super) struct Users {
 #[derive(Debug)]
 struct UserView {
     group: Ref<BrowserGroup>,
+    transport: Transport,
     route: RouteId,
     /// The scenario wants it connected.
     wanted: bool,
@@ -39,11 +40,12 @@ struct UserView {
 impl Users {
     pub(super) fn new(scenario: &Scenario) -> Self {
         let of_group = |(group, entry): (Ref<BrowserGroup>, &BrowserGroup)| {
-            let names: Vec<String> = (0..entry.count).map(|index| entry.user(index)).collect();
-            names.into_iter().map(move |name| {
+            let users: Vec<_> = (0..entry.count).map(|index| (entry.user(index), entry.transport(index))).collect();
+            users.into_iter().map(move |(name, transport)| {
                 let route = route_of(&name, scenario.router.routes);
                 let view = UserView {
                     group,
+                    transport,
                     route,
                     wanted: false,
                     was_connected: false,
@@ -102,6 +104,26 @@ impl Users {
         if user.attached.get(&node).is_some_and(|&since| since <= at) {
             user.attached.remove(&node);
         }
+    }
+
+    /// A node is lost: nobody is attached there any more. Returns whom it served, and how.
+    pub(super) fn lose(&mut self, node: Ref<Node>) -> Vec<(String, Transport)> {
+        let mut served = Vec::new();
+        for (name, user) in &mut self.by_name {
+            let was_attached = user.attached.remove(&node).is_some();
+            if was_attached && user.wanted && user.home.is_some_and(|(_, home)| home == node) {
+                served.push((name.clone(), user.transport));
+            }
+        }
+        served
+    }
+
+    pub(super) fn is_in(&self, name: &str, group: Ref<BrowserGroup>) -> bool {
+        self.by_name.get(name).is_some_and(|user| user.group == group)
+    }
+
+    pub(super) fn route(&self, name: &str) -> Option<RouteId> {
+        self.by_name.get(name).map(|user| user.route)
     }
 
     pub(super) fn connected(&self) -> usize {

@@ -29,7 +29,7 @@ pub struct LinkConfig {
 pub enum Admit {
     /// It leaves the link at this time, never before one that was admitted earlier.
     DeliverAt(Instant),
-    /// It is lost.
+    /// It is lost, by chance or because the link is cut.
     Lost,
     /// It is larger than the link's MTU, in bytes.
     TooBig {
@@ -47,19 +47,29 @@ pub struct Link {
     random: StdRng,
     last_delivery: Instant,
     under_way: usize,
+    is_cut: bool,
 }
 
 impl Link {
     /// A link whose decisions follow from `seed` alone: the n-th packet offered has the same fate in every run.
     pub fn new(config: LinkConfig, seed: u64) -> Self {
-        Self { config, random: StdRng::seed_from_u64(seed), last_delivery: Instant::ORIGIN, under_way: 0 }
+        Self {
+            config,
+            random: StdRng::seed_from_u64(seed),
+            last_delivery: Instant::ORIGIN,
+            under_way: 0,
+            is_cut: false,
+        }
     }
 
     /// Offers a packet of `length` bytes.
     pub fn admit(&mut self, now: Instant, length: usize) -> Admit {
-        // Both are drawn for every packet, so that one packet's fate does not shift the next one's.
+        // Both are drawn for every packet, also on a cut link, so that one packet's fate does not shift the next one's.
         let lost = self.random.random_bool(self.config.loss.clamp(0.0, 1.0));
         let delay = self.draw_delay();
+        if self.is_cut {
+            return Admit::Lost;
+        }
         if let Some(mtu) = self.config.mtu.filter(|mtu| length > usize::from(*mtu)) {
             return Admit::TooBig { mtu };
         }
@@ -72,6 +82,16 @@ impl Link {
         self.under_way += 1;
         self.last_delivery = self.last_delivery.max(now + delay);
         Admit::DeliverAt(self.last_delivery)
+    }
+
+    /// Loses every packet from now on. What is under way is lost as well: who holds it releases it.
+    pub fn cut(&mut self) {
+        self.is_cut = true;
+    }
+
+    /// Ends a cut.
+    pub fn heal(&mut self) {
+        self.is_cut = false;
     }
 
     /// A packet that was to be delivered has left the link.
@@ -131,6 +151,26 @@ mod tests {
         let mut link = Link::new(LinkConfig { mtu: Some(1_400), ..LinkConfig::default() }, 1);
         assert_eq!(link.admit(Instant::ORIGIN, 1_400), Admit::DeliverAt(Instant::ORIGIN));
         assert_eq!(link.admit(Instant::ORIGIN, 1_401), Admit::TooBig { mtu: 1_400 });
+    }
+
+    #[test]
+    fn a_cut_link_loses_everything_and_the_fates_after_it_are_the_same() {
+        let mut link = Link::new(JITTERY, 5);
+        let fates_with_a_cut: Vec<Admit> = (0..60)
+            .map(|n| {
+                match n {
+                    20 => link.cut(),
+                    40 => link.heal(),
+                    _ => {}
+                }
+                link.admit(Instant::from_nanos(n * 10_000_000), 100)
+            })
+            .collect();
+        let mut uncut = Link::new(JITTERY, 5);
+        let fates: Vec<Admit> = (0..60).map(|n| uncut.admit(Instant::from_nanos(n * 10_000_000), 100)).collect();
+        assert_eq!(fates_with_a_cut[..20], fates[..20]);
+        assert_eq!(fates_with_a_cut[20..40], [Admit::Lost; 20]);
+        assert_eq!(fates_with_a_cut[40..], fates[40..]);
     }
 
     #[test]

@@ -77,6 +77,14 @@ pub fn tcp_endpoints(bytes: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
     Some((SocketAddr::new(packet.source(), port(0)?), SocketAddr::new(packet.destination(), port(2)?)))
 }
 
+/// Who sent a TCP segment that has FIN or RST set; `None` for anything else.
+pub fn closing_source(bytes: &[u8]) -> Option<IpAddr> {
+    const FIN_OR_RST: u8 = 0x01 | 0x04;
+    let packet = Packet::new_checked(bytes)?;
+    let (TCP, segment) = packet.payload() else { return None };
+    (segment.get(13)? & FIN_OR_RST != 0).then(|| packet.source())
+}
+
 fn v4(bytes: &[u8]) -> IpAddr {
     let octets: [u8; 4] = bytes.try_into().expect("an IPv4 address has 4 bytes");
     Ipv4Addr::from(octets).into()
@@ -89,11 +97,11 @@ fn v6(bytes: &[u8]) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
-    use etherparse::PacketBuilder;
+    use etherparse::{PacketBuilder, PacketBuilderStep, TcpHeader};
 
     use super::*;
 
-    fn tcp(builder: etherparse::PacketBuilderStep<etherparse::IpHeaders>) -> Vec<u8> {
+    fn tcp(builder: PacketBuilderStep<etherparse::IpHeaders>) -> Vec<u8> {
         let mut bytes = Vec::new();
         builder.tcp(1111, 2222, 0, 0).write(&mut bytes, b"x").unwrap();
         bytes
@@ -105,6 +113,20 @@ mod tests {
         let v6 = tcp(PacketBuilder::ipv6(Ipv6Addr::LOCALHOST.octets(), Ipv6Addr::LOCALHOST.octets(), 64));
         assert_eq!(tcp_endpoints(&v4), Some(("10.0.0.1:1111".parse().unwrap(), "10.0.0.2:2222".parse().unwrap())));
         assert_eq!(tcp_endpoints(&v6), Some(("[::1]:1111".parse().unwrap(), "[::1]:2222".parse().unwrap())));
+    }
+
+    #[test]
+    fn fin_and_rst_close() {
+        let segment = |flags: fn(PacketBuilderStep<TcpHeader>) -> PacketBuilderStep<TcpHeader>| {
+            let mut bytes = Vec::new();
+            let builder = PacketBuilder::ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64).tcp(1111, 2222, 0, 0);
+            flags(builder).write(&mut bytes, b"").unwrap();
+            closing_source(&bytes)
+        };
+        let source = Some(IpAddr::from([10, 0, 0, 1]));
+        assert_eq!(segment(|builder| builder.fin().ack(1)), source);
+        assert_eq!(segment(|builder| builder.rst()), source);
+        assert_eq!(segment(|builder| builder.syn().ack(1)), None);
     }
 
     #[test]

@@ -84,7 +84,7 @@ pub struct IcmpSource {
 pub struct Counters {
     /// Handed to a host.
     pub delivered: u64,
-    /// Lost by a link's probability of loss.
+    /// Lost by a link's probability of loss, or by a cut.
     pub lost: u64,
     /// Dropped at a full queue.
     pub overflowed: u64,
@@ -123,9 +123,12 @@ struct UnderWay {
     packet: Vec<u8>,
 }
 
+/// One direction of a host's link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Direction {
+pub enum Direction {
+    /// From the host.
     Up,
+    /// To the host.
     Down,
 }
 
@@ -194,6 +197,24 @@ impl Switch {
     /// When [`Switch::poll`] has something to do; `None` while nothing is under way.
     pub fn next_wakeup(&self) -> Option<Instant> {
         self.under_way.peek().map(|Reverse(first)| first.at)
+    }
+
+    /// Cuts one direction of a host's link. What is under way on it is lost.
+    pub fn cut(&mut self, port: PortId, direction: Direction) {
+        let before = self.under_way.len();
+        self.under_way.retain(|Reverse(packet)| (packet.port, packet.direction) != (port, direction));
+        let lost = before - self.under_way.len();
+        self.counters.lost += lost as u64;
+        let link = self.link(direction, port);
+        link.cut();
+        (0..lost).for_each(|_| link.release());
+    }
+
+    /// Ends the cuts of a host's link, if there are any.
+    pub fn heal(&mut self, port: PortId) {
+        for direction in [Direction::Up, Direction::Down] {
+            self.link(direction, port).heal();
+        }
     }
 
     /// What became of all packets so far.
@@ -319,6 +340,23 @@ mod tests {
         let [(2, port, answer)] = delivered.as_slice() else { panic!("{delivered:?}") };
         assert_eq!((*port, Packet::new_checked(answer).unwrap().source()), (a, [10, 0, 255, 254].into()));
         assert_eq!(switch.counters(), Counters { delivered: 1, too_big: 1, ..Counters::default() });
+    }
+
+    #[test]
+    fn a_cut_loses_what_is_under_way_in_its_direction_only() {
+        let mut switch = Switch::new(ICMP_SOURCE);
+        let a = attach(&mut switch, Segment::Wan, Role::Host, 1, millis(2));
+        let b = attach(&mut switch, Segment::Wan, Role::Host, 2, millis(2));
+        switch.send(Instant::ORIGIN, a, packet(1, 2, 100));
+        switch.send(Instant::ORIGIN, b, packet(2, 1, 100));
+        switch.cut(a, Direction::Up);
+        switch.send(Instant::ORIGIN, a, packet(1, 2, 101));
+        switch.send(Instant::ORIGIN, b, packet(2, 1, 102));
+        assert_eq!(drain(&mut switch), [(4, a, packet(2, 1, 100)), (4, a, packet(2, 1, 102))]);
+        assert_eq!(switch.counters(), Counters { delivered: 2, lost: 2, ..Counters::default() });
+        switch.heal(a);
+        switch.send(Instant::ORIGIN, a, packet(1, 2, 103));
+        assert_eq!(drain(&mut switch), [(4, b, packet(1, 2, 103))]);
     }
 
     #[test]

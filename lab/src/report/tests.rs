@@ -7,6 +7,7 @@ fn result(scenario: &str, verdict: Verdict, figures: Option<Figures>) -> Scenari
         engine: Engine::Kernel,
         verdict,
         duration,
+        losses: Vec::new(),
         figures,
         snapshot: None,
         difference: None,
@@ -100,11 +101,11 @@ fn the_json_is_flat() {
         serde_json::json!({"results": [
             {
                 "scenario": "eight-nodes", "engine": "kernel", "verdict": "pass", "duration_ms": 1234,
-                "moves": 34, "reconnects": 410, "events_lost": 0, "difference": null
+                "moves": 34, "reconnects": 410, "events_lost": 0, "snapshot": null, "difference": null
             },
             {
                 "scenario": "curl-client", "engine": "kernel", "verdict": "skipped",
-                "reasons": ["curl is not installed"], "duration_ms": 1234, "difference": null
+                "reasons": ["curl is not installed"], "duration_ms": 1234, "snapshot": null, "difference": null
             },
         ]})
     );

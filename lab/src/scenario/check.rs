@@ -3,6 +3,8 @@
 //! Every mistake of meaning is collected. Whatever a mistake leaves unknown is left out and checked no further, so that
 //! one mistake makes one diagnostic.
 
+mod expectations;
+mod faults;
 mod hosts;
 mod names;
 mod steps;
@@ -17,7 +19,8 @@ use super::diagnostic::Diagnostic;
 use super::file::{self, File};
 use super::located::{At, Unit};
 use super::quantity::Quantity;
-use super::{Invariant, Only, ROUTES_MAX, Router, Scenario};
+use super::span::{Measures, Span};
+use super::{Budget, Invariant, Only, ROUTES_MAX, Router, Scenario};
 
 /// Mistakes found so far.
 #[derive(Debug, Default)]
@@ -67,6 +70,7 @@ pub(super) fn check(path: &str, source: &str, file: &File) -> Result<Scenario, V
     let links = Links::read(&mut mistakes, file);
     let hosts = Hosts::read(&mut mistakes, file, &router, &links);
     let steps = Walk::new(&mut mistakes, source, &router, &hosts).steps(&file.steps);
+    let budget = budget(&mut mistakes, &file.budget, &router, &hosts);
     if !mistakes.0.is_empty() {
         return Err(mistakes.0);
     }
@@ -85,6 +89,7 @@ pub(super) fn check(path: &str, source: &str, file: &File) -> Result<Scenario, V
         clients,
         steps,
         always: file.always.as_deref().unwrap_or(&Invariant::ALL).iter().copied().collect(),
+        budget,
     })
 }
 
@@ -98,7 +103,7 @@ fn check_name(mistakes: &mut Mistakes, path: &str, name: &At<String>) {
 
 fn router(mistakes: &mut Mistakes, router: &At<file::Router>) -> Router {
     use std::time::Duration;
-    let file::Router { routes, reserve, heartbeat, misses, drain, masquerade, family } = &router.value;
+    let file::Router { routes, reserve, heartbeat, misses, drain, masquerade, family, pace, redial } = &router.value;
     mistakes.count(routes, "routes", ROUTES_MAX.into());
     if let Some(misses) = misses {
         mistakes.count(misses, "misses", 1_000);
@@ -115,7 +120,17 @@ fn router(mistakes: &mut Mistakes, router: &At<file::Router>) -> Router {
         drain: mistakes.quantity_or(drain.as_ref(), Duration::from_secs(10)),
         masquerade: *masquerade,
         family: family.unwrap_or_default(),
+        pace: pace.as_ref().and_then(|pace| mistakes.quantity(pace)),
+        redial: redial.as_ref().and_then(|redial| mistakes.quantity(redial)),
     }
+}
+
+/// Of several links the slowest counts.
+fn budget(mistakes: &mut Mistakes, budget: &file::Budget, router: &Router, hosts: &Hosts) -> Budget {
+    let round_trip = hosts.nodes.iter().map(|node| node.link.round_trip()).max().unwrap_or_default();
+    let measures = Measures { heartbeat: router.heartbeat, round_trip };
+    let mut length = |span: &Option<Unit<Span>>| Some(mistakes.quantity(span.as_ref()?)?.length(measures));
+    Budget { failover: length(&budget.failover), outage_p99: length(&budget.outage_p99) }
 }
 
 #[cfg(test)]

@@ -10,7 +10,8 @@ use serde::Deserialize;
 
 use super::located::{At, Either, Entries, Headed, Unit};
 use super::quantity::{Delay, Percent, Rate};
-use super::{Answer, Engine, Family, Invariant, Network, Success, Tag, TcpFlag};
+use super::span::{Span, Within};
+use super::{Answer, Engine, Family, Invariant, Network, Success, Tag, TcpFlag, Way};
 use crate::orbited::Transport;
 
 /// A scenario of the HaloD lab: hosts, links and steps, and what has to come of them.
@@ -52,6 +53,19 @@ pub(crate) struct File {
     pub(crate) steps: Vec<At<Step>>,
     /// What has to hold all the time; everything there is, if not given.
     pub(crate) always: Option<Vec<Invariant>>,
+    /// What the times of all losses together may come to.
+    #[serde(default)]
+    pub(crate) budget: Budget,
+}
+
+/// The longest that things may take, over a whole run: times as in `within`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Budget {
+    /// From each loss until its routes have another owner.
+    pub(crate) failover: Option<Unit<Span>>,
+    /// From the loss of its node to a browser's first byte from another, for 99 in 100.
+    pub(crate) outage_p99: Option<Unit<Span>>,
 }
 
 /// The one engine that can run a scenario.
@@ -83,6 +97,10 @@ pub(crate) struct Router {
     pub(crate) masquerade: bool,
     /// The address family in which browsers and apps reach the service; v4 if not given. Nodes have both.
     pub(crate) family: Option<Family>,
+    /// How many connections a second HaloD may end; its own default if not given.
+    pub(crate) pace: Option<Unit<Rate>>,
+    /// How long a node that HaloD dials back may take to say hello; its own default if not given.
+    pub(crate) redial: Option<Unit<Duration>>,
 }
 
 /// The long form of a group of nodes.
@@ -154,8 +172,9 @@ pub(crate) type Expect = Headed<Condition, ExpectRest>;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ExpectRest {
-    /// How long it may take, from the start of the step; 10s if not given.
-    pub(crate) within: Option<Unit<Duration>>,
+    /// How long it may take, from the start of the step; 10s if not given. `3hb` are three heartbeats, `2rtt+5ms` two
+    /// round trips and 5 ms; of a failover `3hb..5hb` says that it must not come before three heartbeats either.
+    pub(crate) within: Option<Unit<Within>>,
 }
 
 /// A name, a range of nodes (`n1..n8`), or a list of those.
@@ -182,10 +201,50 @@ pub(crate) enum Verb {
     Probe(At<String>),
     /// Sends one TCP packet that belongs to no connection.
     Stray(Stray),
+    /// Kills the processes of nodes: their kernels end all their connections.
+    Crash(Names),
+    /// Processes and links of nodes vanish at once, without a last packet.
+    PowerOff(Names),
+    /// Stops the processes of nodes: their kernels still acknowledge and accept.
+    Hang(Names),
+    /// Lets the processes of nodes go on.
+    Resume(Names),
+    /// Cuts the link of a node.
+    Cut(At<Either<String, Cut>>),
+    /// Ends the cuts of nodes' links.
+    Heal(Names),
+    /// Cuts and heals the link of a node several times.
+    Flap(Flap),
+    /// Kills the processes of nodes; others join at once under their names.
+    Restart(Names),
     /// Does nothing for a while.
     Wait(Unit<Duration>),
     /// Runs a command on a host.
     Run(Run),
+}
+
+/// A cut of a link.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Cut {
+    /// Whose link.
+    pub(crate) host: At<String>,
+    /// Which way: `up` is from the host to the router. `both` if not given.
+    pub(crate) way: Option<Way>,
+}
+
+/// A link that goes down and up.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Flap {
+    /// Whose link.
+    pub(crate) host: At<String>,
+    /// How often.
+    pub(crate) times: At<u32>,
+    /// How long it is cut each time.
+    pub(crate) down: Unit<Duration>,
+    /// How long it is whole after that.
+    pub(crate) up: Unit<Duration>,
 }
 
 /// Events that an app dispatches.
@@ -291,6 +350,8 @@ pub(crate) enum Condition {
     Delivered(At<u32>),
     /// So many held connections have been answered, each since it was last used.
     FlowsAnswered(At<u32>),
-    /// What the steps so far have caused has come to rest.
-    Settled(At<bool>),
+    /// The routes of these nodes, which are lost in this step, have other owners.
+    Failover(Names),
+    /// What the steps so far have caused has come to rest. `false`: do not wait for it, begin the next step at once.
+    Settled(bool),
 }

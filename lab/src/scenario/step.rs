@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::command::Command;
 use super::quantity::Rate;
 use super::table::Ref;
-use super::{App, BrowserGroup, Client, Node};
+use super::{App, BrowserGroup, Client, Node, WITHIN_DEFAULT};
 
 /// One thing that is done, and what has to come of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,8 +21,16 @@ pub struct Step {
     pub line: usize,
     /// What is done.
     pub action: Action,
-    /// What has to become true, in this order. [`Condition::Settled`] is always among it.
+    /// What has to become true, in this order. [`Condition::Settled`] is among it unless the next step begins at once.
     pub expect: Vec<Expectation>,
+}
+
+impl Step {
+    /// Whether it waits until all has come to rest. Otherwise the next step begins at once, and the two are one in the
+    /// snapshot.
+    pub fn comes_to_rest(&self) -> bool {
+        self.expect.iter().any(|expectation| expectation.condition == Condition::Settled)
+    }
 }
 
 /// What a step does.
@@ -44,10 +52,68 @@ pub enum Action {
     Probe(Ref<App>),
     /// One packet that belongs to no connection.
     Stray(Stray),
+    /// Something befalls nodes, all at once.
+    Fault(Fault, Vec<Ref<Node>>),
+    /// A node's link goes down and up.
+    Flap(Flap),
     /// Nothing, for a while.
     Wait(Duration),
     /// A command on a host.
     Run(Run),
+}
+
+/// Something that befalls a node or is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Its process is killed. The kernel of its host ends all its connections.
+    Crash,
+    /// Process and link vanish at once.
+    PowerOff,
+    /// Its process stops. The kernel of its host still acknowledges and accepts.
+    Hang,
+    /// Its process goes on.
+    Resume,
+    /// Its link loses everything.
+    Cut(Way),
+    /// Its link is whole again.
+    Heal,
+    /// Its process is killed, and another one joins under the same name.
+    Restart,
+}
+
+impl Fault {
+    /// Whether the node is out of touch from then on, or is another process.
+    pub fn is_loss(self) -> bool {
+        !matches!(self, Fault::Resume | Fault::Heal)
+    }
+}
+
+/// A direction of a link, or both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Way {
+    /// To and from the host.
+    #[default]
+    Both,
+    /// From the host to the router.
+    Up,
+    /// From the router to the host.
+    Down,
+}
+
+/// A link that goes down and up, several times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flap {
+    /// Whose.
+    pub node: Ref<Node>,
+    /// How often, at least once.
+    pub times: u32,
+    /// How long it is cut, both ways.
+    pub down: Duration,
+    /// How long it is whole after that.
+    pub up: Duration,
+    /// Whether the node is certain to be lost each time; otherwise it is certain not to be.
+    pub loses: bool,
 }
 
 /// Events that an app dispatches to all users in turn.
@@ -163,12 +229,20 @@ pub enum RunHost {
 }
 
 /// Something that has to become true in time.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expectation {
     /// What.
     pub condition: Condition,
     /// How long it may take, from the start of the step.
     pub within: Duration,
+    /// How long it has to take at least; zero unless a range was given.
+    pub not_before: Duration,
+}
+
+impl Expectation {
+    /// What is expected of every step that does not say otherwise.
+    pub(crate) const SETTLED: Expectation =
+        Expectation { condition: Condition::Settled, within: WITHIN_DEFAULT, not_before: Duration::ZERO };
 }
 
 /// Something that can become true.
@@ -180,6 +254,8 @@ pub enum Condition {
     Active(Ref<Node>),
     /// A node is in reserve.
     Reserve(Ref<Node>),
+    /// The routes of a node that was lost in this step have another owner.
+    Failover(Ref<Node>),
     /// Browsers have shown so many different events, of all loads since the start.
     Delivered(u32),
     /// So many held connections of all apps have been answered, each since it was last used.

@@ -129,6 +129,10 @@ fn config(router: &Router) -> String {
         let first = addresses::port_first(side, router.routes);
         format!("{first}-{}", first + (router.routes - 1))
     };
+    // The daemon has defaults of its own for what the scenario leaves open.
+    let optional = |key, value: Option<String>| value.map_or(String::new(), |value| format!("{key} = {value}\n"));
+    let pace = router.pace.map(|pace| pace.per_second().to_string());
+    let redial = router.redial.map(|redial| format!("\"{}ms\"", redial.as_millis()));
     format!(
         "[router]\n\
          routes = {routes}\n\
@@ -141,7 +145,8 @@ fn config(router: &Router) -> String {
          reserve = {reserve}\n\
          heartbeat = \"{heartbeat}ms\"\n\
          misses = {misses}\n\
-         drain = \"{drain}ms\"\n",
+         drain = \"{drain}ms\"\n\
+         {pace}{redial}",
         routes = router.routes,
         v4 = service.v4,
         v6 = service.v6,
@@ -153,5 +158,7 @@ fn config(router: &Router) -> String {
         heartbeat = router.heartbeat.as_millis(),
         misses = router.misses,
         drain = router.drain.as_millis(),
+        pace = optional("pace", pace),
+        redial = optional("redial_timeout", redial),
     )
 }

@@ -4,17 +4,19 @@
 //! its descriptors and its clock.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
+use halod_core::time::Instant;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::tun::Tun;
 use crate::actors::Actor;
-use crate::network::{Attachment, Counters, IcmpSource, LinkConfig, PortId, Role, Segment};
+use crate::network::{Attachment, Counters, Direction, IcmpSource, LinkConfig, PortId, Role, Segment};
 use crate::stacks::{Observed, StackConfig, StackId};
 
 mod worker;
@@ -40,6 +42,8 @@ pub struct Totals {
     pub links: Counters,
     /// Packets that a namespace's kernel did not take, malformed ones.
     pub refused: u64,
+    /// The most by which the fabric was late for something that was due.
+    pub late_max: Duration,
 }
 
 /// An actor to attach.
@@ -140,6 +144,35 @@ where
         let (sender, caught) = mpsc::sync_channel(CAUGHT_MAX);
         self.call(move |worker| worker.catch(local, peer, sender))?;
         Ok(caught)
+    }
+
+    /// Cuts a host's link in these directions, all at once. What is under way is lost. Returns when it was done.
+    ///
+    /// # Errors
+    ///
+    /// If the fabric has failed.
+    pub fn cut(&self, port: PortId, directions: &'static [Direction]) -> io::Result<Instant> {
+        self.call(move |worker| worker.cut(port, directions))
+    }
+
+    /// Ends the cuts of a host's link.
+    ///
+    /// # Errors
+    ///
+    /// If the fabric has failed.
+    pub fn heal(&self, port: PortId) -> io::Result<()> {
+        self.call(move |worker| worker.heal(port))
+    }
+
+    /// Watches for the next FIN or RST that arrives from one of these addresses: when it did so can be received once.
+    ///
+    /// # Errors
+    ///
+    /// If the fabric has failed.
+    pub fn watch_closing(&self, from: [IpAddr; 2]) -> io::Result<Receiver<Instant>> {
+        let (sender, seen) = mpsc::channel();
+        self.call(move |worker| worker.watch_closing(from, sender))?;
+        Ok(seen)
     }
 
     /// What became of all packets so far.

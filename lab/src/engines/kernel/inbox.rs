@@ -8,19 +8,24 @@ use std::time::Duration;
 use super::process::{Report, Said};
 use super::wire::Stamped;
 use crate::engine::{Seen, Witness};
-use crate::scenario::{App, Node, Ref};
 use crate::stacks::Observed;
 
 /// Something that arrived.
 #[derive(Debug)]
 pub(super) enum Incoming {
-    /// An actor saw something.
+    /// A browser saw something.
     Seen(Seen),
+    /// A host's process saw something.
+    FromProcess(StartId, Seen),
     /// A host's process said something that is no observation, or has ended.
-    Trouble(Witness, Trouble),
+    Trouble(StartId, Witness, Trouble),
     /// The daemon has ended.
     DaemonEnded,
 }
+
+/// Tells the processes of a host apart that run under the same name one after another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct StartId(pub(super) u64);
 
 /// What is wrong with a host's process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,26 +57,20 @@ impl Inbox {
         self.sender.clone()
     }
 
-    /// Where a node's process reports to.
-    pub(super) fn node_reports(&self, node: Ref<Node>) -> io::Result<Sender<Report<Stamped>>> {
-        self.reports(Witness::Node(node))
-    }
-
-    /// Where an app's process reports to.
-    pub(super) fn app_reports(&self, app: Ref<App>) -> io::Result<Sender<Report<Stamped>>> {
-        self.reports(Witness::App(app))
-    }
-
     /// The next thing that arrives within `time`.
     pub(super) fn next(&self, time: Duration) -> Option<Incoming> {
         self.receiver.recv_timeout(time).ok()
     }
 
-    fn reports(&self, by: Witness) -> io::Result<Sender<Report<Stamped>>> {
+    /// Where a process of `by` reports to, the one of this start.
+    pub(super) fn reports(&self, start: StartId, by: Witness) -> io::Result<Sender<Report<Stamped>>> {
         self.forward(move |report: Report<Stamped>| match report.said {
-            Said::Line(stamped) => Incoming::Seen(Seen { at: stamped.at(), by, observation: stamped.observation }),
-            Said::Garbled(line) | Said::Logged(line) => Incoming::Trouble(by, Trouble::Garbled(line)),
-            Said::Ended => Incoming::Trouble(by, Trouble::Ended),
+            Said::Line(stamped) => {
+                let seen = Seen { at: stamped.at(), by, observation: stamped.observation };
+                Incoming::FromProcess(start, seen)
+            }
+            Said::Garbled(line) | Said::Logged(line) => Incoming::Trouble(start, by, Trouble::Garbled(line)),
+            Said::Ended => Incoming::Trouble(start, by, Trouble::Ended),
         })
     }
 

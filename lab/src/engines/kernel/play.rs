@@ -18,7 +18,7 @@ use crate::actors::browser::BrowserCommand;
 use crate::actors::node::NodeCommand;
 use crate::addresses;
 use crate::engine::{CommandOutcome, Engine, Order, Seen, Witness};
-use crate::scenario::{Answer, BrowserGroup, Family, Placeholder, Ref, Run, Stray, StrayPath};
+use crate::scenario::{Answer, BrowserGroup, Family, Node, Placeholder, Ref, Run, Stray, StrayPath};
 use crate::stray;
 
 /// How long the answer to a stray packet may take, and how long no answer is waited for.
@@ -34,9 +34,10 @@ impl Engine for World<'_> {
         clock::now()
     }
 
-    fn give(&mut self, order: Order<'_>) -> anyhow::Result<()> {
+    fn give(&mut self, order: Order<'_>) -> anyhow::Result<Instant> {
+        let now = clock::now();
         match order {
-            Order::Join(node) => self.start_node(node)?.send(&NodeCommand::Join)?,
+            Order::Join(node) => self.join(node)?,
             Order::Leave(node) => self.node_process(node)?.send(&NodeCommand::Leave)?,
             Order::Connect(group) => self.tell_browsers(group, BrowserCommand::Connect)?,
             Order::Disconnect(group) => self.tell_browsers(group, BrowserCommand::Close)?,
@@ -50,8 +51,9 @@ impl Engine for World<'_> {
                 self.app_process(hold.app)?.send(&command)?;
             }
             Order::Probe(app) => self.app_process(app)?.send(&AppCommand::Probe)?,
+            Order::Fault(fault, nodes) => return self.befall(fault, nodes),
         }
-        Ok(())
+        Ok(now)
     }
 
     fn next(&mut self, until: Instant) -> anyhow::Result<Option<Seen>> {
@@ -60,9 +62,22 @@ impl Engine for World<'_> {
                 None => return Ok(None),
                 Some(Incoming::Seen(seen)) => return Ok(Some(seen)),
                 Some(Incoming::DaemonEnded) => anyhow::bail!("halod has ended: {}", self.daemon_log()),
-                Some(Incoming::Trouble(by, trouble)) => self.judge(by, &trouble)?,
+                // The last words of a process that was killed count no more.
+                Some(Incoming::FromProcess(start, seen)) if self.is_current(seen.by, start) => return Ok(Some(seen)),
+                Some(Incoming::Trouble(start, by, trouble)) if self.is_current(by, start) => {
+                    self.judge(by, &trouble)?;
+                }
+                Some(Incoming::FromProcess(..) | Incoming::Trouble(..)) => {}
             }
         }
+    }
+
+    fn first_closing(&mut self, node: Ref<Node>) -> Option<Instant> {
+        self.closings.get(&node)?.try_recv().ok()
+    }
+
+    fn late_max(&self) -> anyhow::Result<Duration> {
+        Ok(self.fabric.totals()?.late_max)
     }
 
     fn stray(&mut self, stray: &Stray) -> anyhow::Result<Answer> {

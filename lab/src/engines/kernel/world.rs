@@ -3,16 +3,18 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use anyhow::Context;
 use halod_core::ids::Side;
+use halod_core::time::Instant;
 use halod_core::user::route_of;
 
 use super::daemon::Daemon;
 use super::fabric::{ActorHost, Fabric, FabricConfig};
 use super::hosts::Host;
-use super::inbox::{Inbox, Incoming};
+use super::inbox::{Inbox, Incoming, StartId};
 use super::netlink::{InterfaceConfig, Route};
 use super::netns::Netns;
 use super::process::{Child, Stderr};
@@ -22,6 +24,7 @@ use crate::actors::browser::{Browser, BrowserConfig};
 use crate::actors::event::LOCATION;
 use crate::actors::node::{self, NodeConfig};
 use crate::addresses::{self, Pair};
+use crate::engine::Witness;
 use crate::network::{Attachment, LinkConfig, PortId, Role, Segment};
 use crate::scenario::{App, BrowserGroup, Client, Link, Node, Ref, RunHost, Scenario, Success};
 use crate::stacks::{StackConfig, StackId};
@@ -47,7 +50,13 @@ struct KernelHost {
     netns: Netns,
     address: Pair,
     port: PortId,
-    process: Option<Child>,
+    process: Option<Process>,
+}
+
+/// A process of a host.
+struct Process {
+    start: StartId,
+    child: Child,
 }
 
 /// All hosts of a scenario. They vanish when it is dropped, or when the lab is killed.
@@ -62,7 +71,9 @@ pub struct World<'a> {
     router: Netns,
     pub(super) browsers: BTreeMap<Ref<BrowserGroup>, Vec<StackId>>,
     pub(super) inbox: Inbox,
-    /// Starts of node processes, so that each has an incarnation of its own.
+    /// Where the first FIN or RST of each process that was killed is told.
+    pub(super) closings: BTreeMap<Ref<Node>, Receiver<Instant>>,
+    /// Starts of processes, so that each has an incarnation of its own.
     starts: u64,
 }
 
@@ -89,6 +100,7 @@ impl<'a> World<'a> {
             router,
             browsers: BTreeMap::new(),
             inbox,
+            closings: BTreeMap::new(),
             starts: 0,
         };
         for (node, entry) in scenario.nodes.entries() {
@@ -145,37 +157,61 @@ impl<'a> World<'a> {
     pub(super) fn start_node(&mut self, node: Ref<Node>) -> anyhow::Result<&mut Child> {
         let entry = &self.scenario.nodes[node];
         let address = addresses::node(node.index());
-        self.starts += 1;
+        let start = self.next_start();
         let host = Host::Node(NodeConfig {
             name: entry.name.clone(),
             control: addresses::control(),
             browser: address.at(addresses::NODE_BROWSER_PORT),
             app: address.at(addresses::NODE_APP_PORT),
             admin: SocketAddr::new(address.v4, addresses::NODE_ADMIN_PORT),
-            incarnation: seed(self.scenario.seed, "incarnation", self.starts),
+            incarnation: seed(self.scenario.seed, "incarnation", start.0),
             success: match entry.success {
                 Success::Acknowledged => node::Success::Acknowledged,
                 Success::HandedOver => node::Success::HandedOver,
             },
-            seed: seed(self.scenario.seed, &entry.name, self.starts),
+            seed: seed(self.scenario.seed, &entry.name, start.0),
             half_close: HALF_CLOSE,
         });
         let kernel_host = self.nodes.get_mut(&node).expect("every node has a host");
         kernel_host.process = None;
-        let reports = self.inbox.node_reports(node)?;
+        let reports = self.inbox.reports(start, Witness::Node(node))?;
         let child = Child::spawn(&entry.name, &kernel_host.netns, &host.arguments(), Stderr::Inherit, reports)
             .with_context(|| format!("the process of {}", entry.name))?;
-        Ok(kernel_host.process.insert(child))
+        Ok(&mut kernel_host.process.insert(Process { start, child }).child)
+    }
+
+    fn next_start(&mut self) -> StartId {
+        self.starts += 1;
+        StartId(self.starts)
+    }
+
+    /// Whether what a process reports is of the one that runs now.
+    pub(super) fn is_current(&self, by: Witness, start: StartId) -> bool {
+        let process = match by {
+            Witness::Node(node) => self.nodes[&node].process.as_ref(),
+            Witness::App(app) => self.apps[&app].process.as_ref(),
+            Witness::Browser => None,
+        };
+        process.is_some_and(|process| process.start == start)
+    }
+
+    /// Forgets processes that were killed. Each may take a moment to die, so all are to be killed before.
+    pub(super) fn reap(&mut self, nodes: &[Ref<Node>]) {
+        for node in nodes {
+            self.nodes.get_mut(node).expect("every node has a host").process = None;
+        }
     }
 
     /// The process of a node.
     pub(super) fn node_process(&mut self, node: Ref<Node>) -> anyhow::Result<&mut Child> {
-        self.nodes.get_mut(&node).and_then(|host| host.process.as_mut()).context("the node is not running")
+        let process = self.nodes.get_mut(&node).and_then(|host| host.process.as_mut());
+        process.map(|process| &mut process.child).context("the node is not running")
     }
 
     /// The process of an app.
     pub(super) fn app_process(&mut self, app: Ref<App>) -> anyhow::Result<&mut Child> {
-        self.apps.get_mut(&app).and_then(|host| host.process.as_mut()).context("the app is not running")
+        let process = self.apps.get_mut(&app).and_then(|host| host.process.as_mut());
+        process.map(|process| &mut process.child).context("the app is not running")
     }
 
     /// The daemon's last words, for the report of a failure.
@@ -223,7 +259,7 @@ impl<'a> World<'a> {
         build().with_context(|| format!("the namespace of {name}"))
     }
 
-    fn start_app(&self, app: Ref<App>, entry: &App, host: &mut KernelHost) -> anyhow::Result<()> {
+    fn start_app(&mut self, app: Ref<App>, entry: &App, host: &mut KernelHost) -> anyhow::Result<()> {
         if let Some(ports) = entry.ports {
             let range = format!("32768 {}", 32_768 + u32::from(ports) - 1);
             host.netns.set_sysctl("ipv4.ip_local_port_range", &range)?;
@@ -239,10 +275,11 @@ impl<'a> World<'a> {
             location: LOCATION.to_owned(),
             seed: seed(self.scenario.seed, &entry.name, 1),
         });
-        let reports = self.inbox.app_reports(app)?;
+        let start = self.next_start();
+        let reports = self.inbox.reports(start, Witness::App(app))?;
         let child = Child::spawn(&entry.name, &host.netns, &spec.arguments(), Stderr::Inherit, reports)
             .with_context(|| format!("the process of {}", entry.name))?;
-        host.process = Some(child);
+        host.process = Some(Process { start, child });
         Ok(())
     }
 

@@ -7,14 +7,15 @@ use std::ops::Range;
 use halod_core::ids::{RouteId, Side};
 
 use super::Mistakes;
+use super::faults::Presence;
 use super::hosts::Hosts;
 use super::names::names;
 use super::text::as_written;
 use crate::scenario::file::{self, Names, Verb};
 use crate::scenario::located::{At, Either};
 use crate::scenario::{
-    Action, Answer, App, BrowserGroup, Command, Condition, Expectation, Hold, Load, Node, Ref, Router, Run, RunHost,
-    Step, Stray, StrayPath, TcpFlag, WITHIN_DEFAULT,
+    Action, Answer, App, BrowserGroup, Command, Expectation, Fault, Hold, Load, Node, Ref, Router, Run, RunHost, Step,
+    Stray, StrayPath, TcpFlag,
 };
 
 /// The largest event body, in bytes. Larger ones would measure the links, not the router.
@@ -24,12 +25,14 @@ const BODY_MAX: u32 = 1_000_000;
 pub(super) struct Walk<'a> {
     pub(super) mistakes: &'a mut Mistakes,
     source: &'a str,
-    router: &'a Router,
+    pub(super) router: &'a Router,
     pub(super) hosts: &'a Hosts,
-    joined: BTreeSet<Ref<Node>>,
-    connected: BTreeSet<Ref<BrowserGroup>>,
-    events: u64,
-    flows_by_app: BTreeMap<Ref<App>, u32>,
+    pub(super) presence: Presence,
+    /// Who was lost in this step.
+    pub(super) lost_now: Vec<Ref<Node>>,
+    pub(super) connected: BTreeSet<Ref<BrowserGroup>>,
+    pub(super) events: u64,
+    pub(super) flows_by_app: BTreeMap<Ref<App>, u32>,
 }
 
 impl<'a> Walk<'a> {
@@ -39,7 +42,8 @@ impl<'a> Walk<'a> {
             source,
             router,
             hosts,
-            joined: BTreeSet::new(),
+            presence: Presence::default(),
+            lost_now: Vec::new(),
             connected: BTreeSet::new(),
             events: 0,
             flows_by_app: BTreeMap::new(),
@@ -48,15 +52,18 @@ impl<'a> Walk<'a> {
 
     /// The steps, but for those with a mistake.
     pub(super) fn steps(mut self, steps: &[At<file::Step>]) -> Vec<Step> {
-        steps.iter().filter_map(|step| self.step(step)).collect()
+        let mut steps: Vec<Step> = steps.iter().filter_map(|step| self.step(step)).collect();
+        // Nothing begins after the last step, so it waits in any case.
+        if let Some(last) = steps.last_mut().filter(|last| !last.comes_to_rest()) {
+            last.expect.push(Expectation::SETTLED);
+        }
+        steps
     }
 
     fn step(&mut self, step: &At<file::Step>) -> Option<Step> {
+        self.lost_now.clear();
         let action = self.action(&step.value.head, &step.span);
-        let mut expect = self.expectations(&step.value.rest.expect);
-        if !expect.iter().any(|expectation| expectation.condition == Condition::Settled) {
-            expect.push(Expectation { condition: Condition::Settled, within: WITHIN_DEFAULT });
-        }
+        let expect = self.expectations(&step.value.rest.expect);
         let before = &self.source[..step.span.start];
         let line = before.matches('\n').count() + 1;
         Some(Step { text: as_written(self.source, step.span.start), line, action: action?, expect })
@@ -72,6 +79,14 @@ impl<'a> Walk<'a> {
             Verb::Hold(hold) => self.hold(hold).map(Action::Hold),
             Verb::Probe(name) => self.probe(name),
             Verb::Stray(stray) => self.stray(stray).map(Action::Stray),
+            Verb::Crash(names) => self.fault(names, Fault::Crash),
+            Verb::PowerOff(names) => self.fault(names, Fault::PowerOff),
+            Verb::Hang(names) => self.fault(names, Fault::Hang),
+            Verb::Resume(names) => self.fault(names, Fault::Resume),
+            Verb::Cut(cut) => self.cut(cut),
+            Verb::Heal(names) => self.fault(names, Fault::Heal),
+            Verb::Flap(flap) => self.flap(flap),
+            Verb::Restart(names) => self.fault(names, Fault::Restart),
             Verb::Wait(duration) => self.mistakes.quantity(duration).map(Action::Wait),
             Verb::Run(run) => self.run(run).map(Action::Run),
         }
@@ -80,11 +95,9 @@ impl<'a> Walk<'a> {
     fn join(&mut self, names: &Names) -> Option<Action> {
         let mut joining = Vec::new();
         for (node, span) in self.nodes(names) {
-            if self.joined.insert(node) {
+            let outcome = self.presence.join(node);
+            if self.allow(node, &span, outcome) {
                 joining.push(node);
-            } else {
-                let message = format!("node \"{}\" joins a second time", self.hosts.nodes[node].name);
-                self.mistakes.add(&span, message, "it has not left since");
             }
         }
         (!joining.is_empty()).then_some(Action::Join(joining))
@@ -92,10 +105,8 @@ impl<'a> Walk<'a> {
 
     fn leave(&mut self, name: &At<String>) -> Option<Action> {
         let node = self.node(&name.value, &name.span)?;
-        if !self.joined.remove(&node) {
-            self.mistakes.add(&name.span, format!("node \"{}\" leaves before it joins", name.value), "join it first");
-        }
-        Some(Action::Leave(node))
+        let outcome = self.presence.leave(node);
+        self.allow(node, &name.span, outcome).then_some(Action::Leave(node))
     }
 
     fn connect(&mut self, name: &At<String>) -> Option<Action> {
@@ -192,7 +203,7 @@ impl<'a> Walk<'a> {
             return Some(StrayPath::ToService { from, route, side: side_or_default(service.side) });
         }
         let from = self.host_of(from, span, "clients and nodes")?;
-        if !self.joined.contains(&from) {
+        if !self.presence.is_running(from) {
             self.mistakes.add(span, format!("node \"{}\" is not running", stray.from.value), "join it first");
         }
         let Either::Short(to) = &stray.to.value else {
@@ -219,62 +230,6 @@ impl<'a> Walk<'a> {
         let command = Command::parse(&run.command.value, self.router.routes)
             .map_err(|why| self.mistakes.add(&run.command.span, "the command does not fit", why));
         Some(Run { on: on?, command: command.ok()?, stdout: run.stdout.clone(), status: run.status.unwrap_or(0) })
-    }
-
-    fn expectations(&mut self, expect: &[file::Expect]) -> Vec<Expectation> {
-        let mut expectations = Vec::new();
-        for expect in expect {
-            let within = self.mistakes.quantity_or(expect.rest.within.as_ref(), WITHIN_DEFAULT);
-            let conditions = self.conditions(&expect.head);
-            expectations.extend(conditions.into_iter().map(|condition| Expectation { condition, within }));
-        }
-        expectations
-    }
-
-    fn conditions(&mut self, condition: &file::Condition) -> Vec<Condition> {
-        match condition {
-            file::Condition::Connected(count) => {
-                let groups = self.connected.iter().map(|&group| u64::from(self.hosts.browsers[group].count));
-                let most = groups.sum();
-                self.at_most(count, most, "browsers are told to connect");
-                vec![Condition::Connected(count.value)]
-            }
-            file::Condition::Delivered(count) => {
-                self.at_most(count, self.events, "events are dispatched");
-                vec![Condition::Delivered(count.value)]
-            }
-            file::Condition::FlowsAnswered(count) => {
-                let most = self.flows_by_app.values().map(|&flows| u64::from(flows)).sum();
-                self.at_most(count, most, "flows are held");
-                vec![Condition::FlowsAnswered(count.value)]
-            }
-            file::Condition::Active(names) => self.present_nodes(names).map(Condition::Active).collect(),
-            file::Condition::Reserve(names) => self.present_nodes(names).map(Condition::Reserve).collect(),
-            file::Condition::Settled(settled) => {
-                if !settled.value {
-                    self.mistakes.add(&settled.span, "only rest can be expected", "true, or leave it out");
-                }
-                vec![Condition::Settled]
-            }
-        }
-    }
-
-    fn at_most(&mut self, count: &At<u32>, most: u64, what: &str) {
-        if u64::from(count.value) > most {
-            let message = format!("{} can never be reached", count.value);
-            self.mistakes.add(&count.span, message, format!("up to this step {most} {what}"));
-        }
-    }
-
-    fn present_nodes(&mut self, names: &Names) -> impl Iterator<Item = Ref<Node>> + use<> {
-        let nodes = self.nodes(names);
-        for (node, span) in &nodes {
-            if !self.joined.contains(node) {
-                let message = format!("node \"{}\" is not there to be expected", self.hosts.nodes[*node].name);
-                self.mistakes.add(span, message, "it has not joined, or has left");
-            }
-        }
-        nodes.into_iter().map(|(node, _)| node)
     }
 }
 

@@ -6,7 +6,7 @@ use halod_core::ids::{RouteId, Side};
 
 use crate::orbited::Transport;
 use crate::scenario::{
-    Action, Condition, Engine, Expectation, Family, Invariant, Link, Scenario, StrayPath, Success, WITHIN_DEFAULT,
+    Action, Engine, Expectation, Family, Invariant, Link, Scenario, StrayPath, Success, WITHIN_DEFAULT,
 };
 
 /// A file that is right up to its steps.
@@ -129,7 +129,9 @@ fn each_mistake_of_form_says_what_is_right() {
     check_steps("  - jion: n1\n", &["unknown word \"jion\" | did you mean \"join\"?"]);
     check_steps(
         "  - explode: n1\n",
-        &["unknown word \"explode\" | one of join, leave, connect, disconnect, load, hold, probe, stray, wait, run"],
+        &[
+            "unknown word \"explode\" | one of join, leave, connect, disconnect, load, hold, probe, stray, crash, power-off, hang, resume, cut, heal, flap, restart, wait, run",
+        ],
     );
     check_steps("  - join: n1\n    exepct: []\n", &["unknown key \"exepct\" | did you mean \"expect\"?"]);
     check_steps("  - join: n1\n    leave: n1\n", &["unknown key \"leave\" | the keys here are expect"]);
@@ -191,7 +193,7 @@ fn expectations_can_come_true() {
         "  - join: n1\n    expect: [{connected: 1}, {active: [n1, n2]}, {flows_answered: 1}]\n",
         &[
             "1 can never be reached | up to this step 0 browsers are told to connect",
-            "node \"n2\" is not there to be expected | it has not joined, or has left",
+            "node \"n2\" is not there to be expected | it is not running",
             "1 can never be reached | up to this step 0 flows are held",
         ],
     );
@@ -199,17 +201,82 @@ fn expectations_can_come_true() {
         "  - load: {app: a, events: 5, rate: 1/s}\n    expect: [{delivered: 6, within: 5}]\n",
         &[
             "6 can never be reached | up to this step 5 events are dispatched",
-            "\"5\" is not a duration | the unit is missing: us, ms, s or min",
+            "\"5\" is not a time | the unit is missing: us, ms, s, min, hb or rtt",
         ],
-    );
-    check_steps(
-        "  - join: n1\n    expect: [{settled: false}]\n",
-        &["only rest can be expected | true, or leave it out"],
     );
     check_steps(
         "  - join: n1\n    expect: [{conected: 1}]\n",
         &["unknown word \"conected\" | did you mean \"connected\"?"],
     );
+}
+
+#[test]
+fn faults_befall_who_is_there() {
+    let after_join = |steps: &str, expected: &[&str]| check_steps(&format!("  - join: n1..n4\n{steps}"), expected);
+    for verb in ["crash", "power-off", "hang", "resume", "cut", "heal", "restart"] {
+        check_steps(&format!("  - {verb}: n1\n"), &["node \"n1\" is not running | join it first"]);
+        after_join(&format!("  - power-off: n2\n  - {verb}: n2\n"), &["node \"n2\" is not running | join it first"]);
+    }
+    after_join("  - resume: n1\n", &["node \"n1\" does not hang | nothing to resume"]);
+    after_join("  - heal: n1\n", &["node \"n1\" is not cut off | nothing to heal"]);
+    after_join("  - hang: n1\n  - hang: n1\n", &["node \"n1\" hangs already | resume it first"]);
+    after_join("  - hang: n1\n  - leave: n1\n", &["node \"n1\" hangs | resume it first"]);
+    after_join(
+        "  - cut: n1\n  - cut: {host: n1, way: up}\n",
+        &["node \"n1\" is cut off already | heal its link first"],
+    );
+    after_join("  - cut: n1\n  - restart: n1\n", &["node \"n1\" is cut off | heal its link first"]);
+    after_join("  - cut: n1\n  - crash: n1\n  - join: n1\n", &["node \"n1\" is cut off | heal its link first"]);
+    after_join("  - cut: n9\n", &["unknown node \"n9\" | the nodes are n1..n8"]);
+    after_join("  - hang: n1\n    expect: [{active: n1}]\n", &["node \"n1\" is not there to be expected | it hangs"]);
+    with_steps(
+        "  - join: n1..n4\n  - crash: [n1, n2]\n  - join: n1\n  - power-off: n3\n  - join: n3\n  - restart: n3\n\
+         \x20 - cut: {host: n3, way: down}\n  - heal: n3\n  - cut: n4\n  - crash: n4\n  - heal: n4\n  - join: n4\n\
+         \x20 - hang: n1\n  - cut: n1\n  - heal: n1\n  - resume: n1\n  - leave: n1\n",
+    );
+}
+
+#[test]
+fn a_flap_loses_its_node_for_certain_or_not_at_all() {
+    let flap = |down: &str, up: &str| {
+        let steps = format!("  - join: n1\n  - flap: {{host: n1, times: 2, down: {down}, up: {up}}}\n");
+        parse(&format!("{HEAD}steps:\n{steps}")).ok().map(|scenario| match scenario.steps[1].action {
+            Action::Flap(flap) => flap.loses,
+            _ => panic!("it flaps"),
+        })
+    };
+    assert_eq!(flap("75ms", "50ms"), Some(false));
+    assert_eq!(flap("75ms", "49ms"), None);
+    assert_eq!(flap("76ms", "50ms"), None);
+    assert_eq!(flap("175ms", "50ms"), None);
+    assert_eq!(flap("176ms", "1ms"), Some(true));
+}
+
+#[test]
+fn failovers_have_times_in_heartbeats_and_round_trips() {
+    let steps = "steps:\n  - join: n1..n3\n  - crash: n2\n    expect: [{failover: n2, within: 1hb..2rtt+3hb}]\n";
+    let links = "links: {default: {delay: 1ms}, n2: {delay: 4ms..6ms}, n3: {delay: 10ms}}\nbudget: {failover: 1rtt, outage-p99: 2hb}\n";
+    let scenario = parse(&format!("{HEAD}{links}{steps}")).unwrap();
+    let expectation = scenario.steps[1].expect[0];
+    let ms = Duration::from_millis;
+    assert_eq!((expectation.not_before, expectation.within), (ms(50), ms(174)));
+    assert_eq!((scenario.budget.failover, scenario.budget.outage_p99), (Some(ms(20)), Some(ms(100))));
+
+    let expect = |what: &str, expected: &str| {
+        check_steps(&format!("  - join: n1..n2\n  - crash: n2\n    expect: [{what}]\n"), &[expected]);
+    };
+    expect("{failover: n1}", "node \"n1\" is not lost in this step | nobody has to take over");
+    expect("{failover: n2, within: 5hb..3hb}", "this range is empty | the shorter time comes first, as in 3hb..5hb");
+    expect("{connected: 0, within: 1s..2s}", "only a failover can come too early | a single time");
+    expect("{connected: 0, within: 2rtt}", "round trips are those of a node that is lost | heartbeats or plain time");
+}
+
+#[test]
+fn a_step_need_not_come_to_rest() {
+    let scenario =
+        with_steps("  - join: n1\n    expect: [{settled: false}]\n  - wait: 1s\n    expect: [{settled: false}]\n");
+    let expected: Vec<&[Expectation]> = vec![&[], &[Expectation::SETTLED]];
+    assert_eq!(scenario.steps.iter().map(|step| step.expect.as_slice()).collect::<Vec<_>>(), expected);
 }
 
 #[test]
@@ -356,8 +423,8 @@ fn what_is_not_given_has_a_default() {
     assert_eq!((router.heartbeat, router.drain), (Duration::from_millis(50), Duration::from_secs(10)));
     assert_eq!((scenario.seed, scenario.always.len()), (1, Invariant::ALL.len()));
     assert!(scenario.nodes.iter().all(|node| node.link == Link::default() && node.success == Success::Acknowledged));
-    let settled = Expectation { condition: Condition::Settled, within: WITHIN_DEFAULT };
-    assert_eq!(scenario.steps[0].expect, [settled]);
+    assert_eq!(scenario.steps[0].expect, [Expectation::SETTLED]);
+    assert_eq!(Expectation::SETTLED.within, WITHIN_DEFAULT);
 }
 
 #[test]

@@ -42,7 +42,8 @@ struct Presence {
 pub(super) struct Arrival {
     /// Connections of the key that it takes the place of.
     pub(super) displaced: Vec<ConnId>,
-    /// Whether to report it; a poll of a browser that is attached already is nothing new.
+    /// Whether to report it. A poll beside others that are parked is nothing new; one after an absence is, for the browser
+    /// may have been at another node meanwhile.
     pub(super) is_new: bool,
 }
 
@@ -59,8 +60,9 @@ impl Presences {
         if let Some(presence) = self.by_key.get_mut(key).filter(|presence| polls_on(presence)) {
             let displaced = if presence.open.len() >= PARKED_MAX { presence.open.pop_front() } else { None };
             presence.answering.extend(displaced);
+            let is_new = presence.open.is_empty();
             presence.open.push_back(conn);
-            return Arrival { displaced: displaced.into_iter().collect(), is_new: false };
+            return Arrival { displaced: displaced.into_iter().collect(), is_new };
         }
         let presence = Presence { transport, open: VecDeque::from([conn]), answering: BTreeSet::new() };
         let former = self.by_key.insert(key.clone(), presence);

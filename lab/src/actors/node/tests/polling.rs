@@ -32,7 +32,7 @@ fn a_browser_that_polls_again_in_time_stays_attached() {
     node.input(Input::Ended(first, End::Closed));
     assert_eq!(node.pass_ms(1_999), Vec::<String>::new());
     let second = node.accept(BROWSER, "10.0.2.1:4001");
-    assert_eq!(node.received(second, poll("alice")), Vec::<String>::new());
+    assert_eq!(node.received(second, poll("alice")), [attached("alice", "Xhr", "10.0.2.1:4001")]);
     assert_eq!(node.pass_ms(10_000), Vec::<String>::new());
     assert_eq!(node.received(app, orbit("2", &["alice"], "y")), [send(second, "y"), finish(second)]);
 }

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, TrySendError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use halod_core::time::Instant;
 use nix::poll::{PollFd, PollFlags, ppoll};
@@ -20,7 +20,7 @@ use super::super::pcap::Capture;
 use super::super::tun::Tun;
 use super::{FabricConfig, Order, Totals};
 use crate::actors::Actor;
-use crate::network::{Attachment, PortId, Switch, tcp_endpoints};
+use crate::network::{Attachment, Direction, PortId, Switch, closing_source, tcp_endpoints};
 use crate::stacks::{Observed, StackConfig, StackId, Stacks};
 
 /// Packets taken from one interface before the others have their turn.
@@ -37,8 +37,10 @@ pub(super) struct Worker<A> {
     captures: BTreeMap<String, Capture>,
     capture_directory: Option<PathBuf>,
     catches: Vec<Catch>,
+    watches: Vec<Watch>,
     observed: Sender<Observed>,
     refused: u64,
+    late_max: Duration,
 }
 
 struct Host {
@@ -57,6 +59,12 @@ struct Catch {
     caught: SyncSender<Vec<u8>>,
 }
 
+/// Waits for a FIN or RST from a host.
+struct Watch {
+    from: [IpAddr; 2],
+    seen: Sender<Instant>,
+}
+
 impl<A: Actor> Worker<A> {
     pub(super) fn new(config: FabricConfig, observed: Sender<Observed>) -> Self {
         Self {
@@ -67,8 +75,10 @@ impl<A: Actor> Worker<A> {
             captures: BTreeMap::new(),
             capture_directory: config.captures,
             catches: Vec::new(),
+            watches: Vec::new(),
             observed,
             refused: 0,
+            late_max: Duration::ZERO,
         }
     }
 
@@ -78,7 +88,9 @@ impl<A: Actor> Worker<A> {
         set_timerslack(1)?;
         let mut buffer = vec![0; PACKET_LENGTH_MAX];
         loop {
-            let ready = self.wait(wake)?;
+            let due = self.next_wakeup();
+            let ready = self.wait(wake, due)?;
+            self.late_max = self.late_max.max(due.map_or(Duration::ZERO, |due| clock::now().since(due)));
             // EAGAIN: something else woke us.
             let _ = wake.read();
             loop {
@@ -126,8 +138,23 @@ impl<A: Actor> Worker<A> {
         self.catches.push(Catch { local, peer, caught });
     }
 
+    pub(super) fn cut(&mut self, port: PortId, directions: &[Direction]) -> Instant {
+        for &direction in directions {
+            self.switch.cut(port, direction);
+        }
+        clock::now()
+    }
+
+    pub(super) fn heal(&mut self, port: PortId) {
+        self.switch.heal(port);
+    }
+
+    pub(super) fn watch_closing(&mut self, from: [IpAddr; 2], seen: Sender<Instant>) {
+        self.watches.push(Watch { from, seen });
+    }
+
     pub(super) fn totals(&self) -> Totals {
-        Totals { links: self.switch.counters(), refused: self.refused }
+        Totals { links: self.switch.counters(), refused: self.refused, late_max: self.late_max }
     }
 
     fn attach(&mut self, name: &str, host: &Attachment, end: End) -> io::Result<PortId> {
@@ -146,7 +173,7 @@ impl<A: Actor> Worker<A> {
     }
 
     /// Sleeps until there is something to do, and says which interfaces have packets.
-    fn wait(&self, wake: &EventFd) -> io::Result<Vec<PortId>> {
+    fn wait(&self, wake: &EventFd, due: Option<Instant>) -> io::Result<Vec<PortId>> {
         let tuns = self.hosts.iter().filter_map(|(port, host)| match &host.end {
             End::Tun(tun) => Some((*port, tun)),
             End::Stack(_) => None,
@@ -154,14 +181,17 @@ impl<A: Actor> Worker<A> {
         let (ports, mut fds): (Vec<_>, Vec<_>) =
             tuns.map(|(port, tun)| (port, PollFd::new(tun.as_fd(), PollFlags::POLLIN))).unzip();
         fds.push(PollFd::new(wake.as_fd(), PollFlags::POLLIN));
-        let next = [self.switch.next_wakeup(), self.stacks.next_wakeup()].into_iter().flatten().min();
-        let timeout = next.map(|next| TimeSpec::from_duration(next.since(clock::now())));
+        let timeout = due.map(|due| TimeSpec::from_duration(due.since(clock::now())));
         match ppoll(&mut fds, timeout, None) {
             Ok(_) | Err(nix::Error::EINTR) => {}
             Err(error) => return Err(error.into()),
         }
         let ready = |fd: &PollFd<'_>| fd.any().unwrap_or(false);
         Ok(ports.into_iter().zip(&fds).filter_map(|(port, fd)| ready(fd).then_some(port)).collect())
+    }
+
+    fn next_wakeup(&self) -> Option<Instant> {
+        [self.switch.next_wakeup(), self.stacks.next_wakeup()].into_iter().flatten().min()
     }
 
     fn receive(&mut self, port: PortId, buffer: &mut [u8]) -> io::Result<()> {
@@ -202,12 +232,28 @@ impl<A: Actor> Worker<A> {
 
     fn deliver(&mut self, now: Instant, to: PortId, packet: Vec<u8>) -> io::Result<()> {
         self.record(to, &packet)?;
+        self.show_to_watches(now, &packet);
         let Some(packet) = self.offer_to_catches(packet) else { return Ok(()) };
         match &self.hosts[&to].end {
             End::Tun(tun) => self.refused += u64::from(tun.send(&packet).is_err()),
             End::Stack(id) => self.stacks.deliver(now, *id, packet),
         }
         Ok(())
+    }
+
+    fn show_to_watches(&mut self, now: Instant, packet: &[u8]) {
+        if self.watches.is_empty() {
+            return;
+        }
+        let Some(source) = closing_source(packet) else { return };
+        self.watches.retain(|watch| {
+            let is_watched = watch.from.contains(&source);
+            if is_watched {
+                // Who does not wait any more does not want to know.
+                let _ = watch.seen.send(now);
+            }
+            !is_watched
+        });
     }
 
     /// Gives the packet back if nobody wants to catch it.

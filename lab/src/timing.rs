@@ -1,0 +1,159 @@
+//! How long things took when nodes were lost, and whether that was too long.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::scenario::Budget;
+
+/// A machine on which the lab's own timers were later than this cannot be blamed on HaloD: what took too long there is
+/// no failure, but cannot be judged.
+pub const LATE_BOUND: Duration = Duration::from_millis(5);
+
+/// The times of one loss of a node. All are counted from the kill or the cut, but for the failover after a kill.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LossTimes {
+    /// The step that it was lost in.
+    pub step: String,
+    /// Its name.
+    pub node: String,
+    /// Until its first FIN or RST reached the router, if its process was killed. This is its kernel's time.
+    #[serde(rename = "first_fin_ms", serialize_with = "milliseconds_if_any")]
+    pub first_closing: Option<Duration>,
+    /// Until a node knew a table in which its routes have another owner: from its first FIN or RST if its process was
+    /// killed. `None` if nobody took over.
+    #[serde(rename = "failover_ms", serialize_with = "milliseconds_if_any")]
+    pub failover: Option<Duration>,
+    /// Until each browser that it served lost its connection.
+    #[serde(rename = "reset_ms")]
+    pub resets: Spread,
+    /// Until each browser that it served had the first byte from another node; until that node served it where a
+    /// transport sends nothing at once.
+    #[serde(rename = "outage_ms")]
+    pub outages: Spread,
+}
+
+/// Some times, shortest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Spread(Vec<Duration>);
+
+impl Spread {
+    /// The time that `percent` in 100 do not exceed (nearest rank); `None` without times.
+    pub fn percentile(&self, percent: usize) -> Option<Duration> {
+        let rank = (self.0.len() * percent).div_ceil(100).max(1);
+        self.0.get(rank - 1).copied()
+    }
+}
+
+impl FromIterator<Duration> for Spread {
+    fn from_iter<I: IntoIterator<Item = Duration>>(times: I) -> Self {
+        let mut times: Vec<Duration> = times.into_iter().collect();
+        times.sort_unstable();
+        Self(times)
+    }
+}
+
+impl Serialize for Spread {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Figures {
+            count: usize,
+            p50: Option<f64>,
+            p99: Option<f64>,
+            max: Option<f64>,
+        }
+        let at = |percent| self.percentile(percent).map(milliseconds);
+        Figures { count: self.0.len(), p50: at(50), p99: at(99), max: at(100) }.serialize(serializer)
+    }
+}
+
+/// What of all losses together took longer than it may.
+pub(crate) fn over_budget(budget: Budget, losses: &[LossTimes]) -> Vec<String> {
+    let mut over = Vec::new();
+    let slowest = losses.iter().filter_map(|loss| Some((loss.failover?, loss))).max_by_key(|(time, _)| *time);
+    if let (Some(most), Some((time, loss))) = (budget.failover, slowest)
+        && time > most
+    {
+        over.push(format!("budget: the failover of {} took {time:?}, at most {most:?}", loss.node));
+    }
+    let outages: Spread = losses.iter().flat_map(|loss| loss.outages.0.iter().copied()).collect();
+    if let (Some(most), Some(p99)) = (budget.outage_p99, outages.percentile(99))
+        && p99 > most
+    {
+        over.push(format!("budget: 99 in 100 outages took up to {p99:?}, at most {most:?}"));
+    }
+    over
+}
+
+/// Why nothing can be said about times; `None` if the lab's own timers were on time.
+pub(crate) fn invalid(late_max: Duration, overtime: &[String]) -> Option<String> {
+    let reasons = overtime.join("; ");
+    (late_max > LATE_BOUND)
+        .then(|| format!("{reasons}; but the lab's own timers were up to {late_max:?} late, more than {LATE_BOUND:?}"))
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+fn milliseconds_if_any<S: serde::Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    duration.map(milliseconds).serialize(serializer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(millis: impl IntoIterator<Item = u64>) -> Spread {
+        millis.into_iter().map(Duration::from_millis).collect()
+    }
+
+    fn loss(node: &str, failover: u64, outages: Spread) -> LossTimes {
+        LossTimes {
+            step: format!("crash: {node}"),
+            node: node.into(),
+            first_closing: None,
+            failover: Some(Duration::from_millis(failover)),
+            resets: Spread::default(),
+            outages,
+        }
+    }
+
+    #[test]
+    fn percentiles_are_of_the_nearest_rank() {
+        let spread = ms((1..=200).rev());
+        let at = |percent| spread.percentile(percent).map(|time| time.as_millis());
+        assert_eq!([at(50), at(99), at(100)], [Some(100), Some(198), Some(200)]);
+        assert_eq!(ms([7]).percentile(50), Some(Duration::from_millis(7)));
+        assert_eq!(ms([]).percentile(99), None);
+        assert_eq!(serde_json::to_string(&ms([1, 2, 3])).unwrap(), r#"{"count":3,"p50":2.0,"p99":3.0,"max":3.0}"#);
+    }
+
+    #[test]
+    fn a_budget_is_of_the_slowest_failover_and_of_all_outages_together() {
+        let losses = [loss("n1", 9, ms([30; 99])), loss("n2", 11, ms([80]))];
+        let check = |failover: u64, outage: u64| {
+            let [failover, outage] = [failover, outage].map(|millis| Some(Duration::from_millis(millis)));
+            over_budget(Budget { failover, outage_p99: outage }, &losses)
+        };
+        assert_eq!(check(11, 30), [""; 0]);
+        assert_eq!(
+            check(10, 29),
+            [
+                "budget: the failover of n2 took 11ms, at most 10ms",
+                "budget: 99 in 100 outages took up to 30ms, at most 29ms"
+            ]
+        );
+        assert_eq!(over_budget(Budget::default(), &losses), [""; 0]);
+    }
+
+    #[test]
+    fn late_timers_leave_times_unjudged() {
+        let overtime = ["too slow".to_owned()];
+        assert_eq!(invalid(LATE_BOUND, &overtime), None);
+        assert_eq!(
+            invalid(Duration::from_millis(6), &overtime).as_deref(),
+            Some("too slow; but the lab's own timers were up to 6ms late, more than 5ms")
+        );
+    }
+}
