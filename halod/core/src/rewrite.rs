@@ -138,6 +138,10 @@ impl Rewrite {
         let former = std::mem::replace(&mut self.routing, routing);
         let gone = former.members.iter().filter(|(node, _)| !self.routing.members.contains_key(node));
         self.departed.extend(gone.map(|(&node, member)| (node, Arc::clone(member))));
+        let came: Vec<Arc<Member>> = self.routing.members.values().cloned().collect();
+        for member in came.iter().filter(|member| !former.members.contains_key(&member.session)) {
+            self.clear_leftovers(member);
+        }
         self.masquerades = masquerades;
         self.review_addresses();
         for mut syn in self.held.take() {
@@ -223,6 +227,21 @@ impl Rewrite {
     /// Number of flows, ended ones included until they are dropped.
     pub fn flow_count(&self) -> usize {
         self.flows.len()
+    }
+
+    /// A node that was cut off or hung comes back with connections that it takes for alive: it is told of their end
+    /// before new ones can come.
+    fn clear_leftovers(&mut self, member: &Member) {
+        let is_same = |departed: &&Arc<Member>| {
+            member.service_addresses().any(|address| departed.service_addresses().any(|other| other == address))
+        };
+        let former: Vec<SessionId> = self.departed.values().filter(is_same).map(|departed| departed.session).collect();
+        for node in former {
+            let mut keys = Vec::new();
+            self.flows.visit_node(node, &mut |flow| keys.push(flow.key));
+            let flows = keys.iter().filter_map(|key| self.flows.sent_by_client(key.client, key.service));
+            self.transmits.extend(flows.map(ending::reset_to_node));
+        }
     }
 
     fn review_addresses(&mut self) {
@@ -348,8 +367,8 @@ impl Rewrite {
     fn refuse_late(&mut self, now: Instant, key: FlowKey, packet: &TcpPacket<'_>) -> Verdict {
         self.counters.late += 1;
         if packet.flags().contains(TcpFlags::RST) {
+            // The flow itself is kept for a while: its node may come back and not know.
             self.endings.forget(key);
-            self.flows.remove(key.client, key.service);
         } else if self.flows.refuse(now, key).is_some() {
             self.counters.ended += 1;
             self.endings.watch(now, key);

@@ -285,7 +285,7 @@ fn masquerades(addresses: &BTreeSet<SocketAddr>) -> BTreeMap<IpAddr, IpAddr> {
 fn log(note: &Note) {
     match note {
         Note::Joined { name, id: Some(id) } => tracing::info!(name, %id, "node active"),
-        Note::Joined { name, id: None } => tracing::info!(name, "node in reserve"),
+        Note::Joined { name, id: None } => tracing::info!(name, "node waits"),
         Note::Leaving { name } => tracing::info!(name, "node leaves"),
         Note::Left { name } => tracing::info!(name, "node has left"),
         Note::Cleared { name } => tracing::info!(name, "node is in order again"),

@@ -218,6 +218,9 @@ impl Node {
         while let Some(conn) = self.wire.abort_overdue(now) {
             self.ended(now, conn, End::Reset);
         }
+        if self.control.give_up_on_silence(now, &mut self.wire) {
+            self.drains = Drains::default();
+        }
         self.control.timeout(now, self.connections(), &mut self.wire);
         self.browsers.timeout(now, &mut self.wire);
     }
@@ -262,8 +265,7 @@ impl Actor for Node {
             }
             Input::PeerFinished(conn) => self.peer_finished(now, conn),
             Input::Ended(conn, end) => self.ended(now, conn, end),
-            // HaloD's heartbeats: a node learns from TCP that HaloD is gone, and only needs to be told to redial.
-            Input::Datagram(..) => {}
+            Input::Datagram(_, bytes) => self.control.heard(now, bytes),
             Input::Timeout => self.timeout(now),
         }
     }

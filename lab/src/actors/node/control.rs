@@ -34,6 +34,8 @@ pub(super) struct Control {
     /// The session that counts: the one that was dialled, or a redial that was welcomed.
     current: Option<ConnId>,
     heartbeats: Option<Heartbeats>,
+    /// The token that heartbeats were last sent with, and the number of the last.
+    former_token: Option<(Token, u64)>,
     redial_at: Option<Instant>,
 }
 
@@ -56,6 +58,9 @@ struct Heartbeats {
     interval: Duration,
     seq: u64,
     due: Instant,
+    /// When HaloD's last heartbeat came, and how long it may be silent.
+    heard: Instant,
+    patience: Duration,
 }
 
 impl Control {
@@ -69,6 +74,7 @@ impl Control {
             sessions: BTreeMap::new(),
             current: None,
             heartbeats: None,
+            former_token: None,
             redial_at: None,
         }
     }
@@ -157,10 +163,13 @@ impl Control {
         }
         self.redial_at = None;
         self.backoff.reset();
-        let Welcome { token, state, id, routes, epoch, heartbeat_ms, .. } = welcome;
+        let Welcome { token, state, id, routes, epoch, heartbeat_ms, misses, .. } = welcome;
         wire.observe(Observation::Welcomed { state, id, routes, epoch });
         let interval = Duration::from_millis(heartbeat_ms.max(1));
-        self.heartbeats = Some(Heartbeats { token, interval, seq: 0, due: now });
+        let patience = interval * misses + interval / 2;
+        // A session that goes on, goes on counting.
+        let seq = self.former_token.filter(|(former, _)| *former == token).map_or(0, |(_, seq)| seq);
+        self.heartbeats = Some(Heartbeats { token, interval, seq, due: now, heard: now, patience });
         self.timeout(now, connections, wire);
     }
 
@@ -196,6 +205,7 @@ impl Control {
         }
         if let Some(heartbeats) = self.heartbeats.as_mut().filter(|heartbeats| heartbeats.due <= now) {
             heartbeats.seq += 1;
+            self.former_token = Some((heartbeats.token, heartbeats.seq));
             let next = heartbeats.due + heartbeats.interval;
             // Late by more than an interval: what was missed is not made up for.
             heartbeats.due = if next <= now { now + heartbeats.interval } else { next };
@@ -204,8 +214,38 @@ impl Control {
         }
     }
 
+    /// A datagram came: HaloD is alive if it is a heartbeat of this session.
+    pub(super) fn heard(&mut self, now: Instant, datagram: &[u8]) {
+        if let (Some(heartbeats), Ok(ToNode::Heartbeat(heartbeat))) = (&mut self.heartbeats, decode_to_node(datagram))
+            && heartbeat.token == heartbeats.token
+        {
+            heartbeats.heard = now;
+        }
+    }
+
+    /// HaloD has been silent for too long: it may not know that it does not reach this node. The end of the control
+    /// connection tells it. Returns whether that was so.
+    pub(super) fn give_up_on_silence(&mut self, now: Instant, wire: &mut Wire) -> bool {
+        let beats = self.heartbeats.as_mut();
+        let silent = beats.is_some_and(|beats| {
+            let late = now.since(beats.due);
+            if late > beats.interval / 2 {
+                // The node itself was late: what came meanwhile has not been read yet.
+                beats.heard = (beats.heard + late).min(now);
+            }
+            now.since(beats.heard) >= beats.patience
+        });
+        match self.current.filter(|_| silent) {
+            Some(conn) => {
+                wire.abort(conn);
+                self.ended(now, conn, wire)
+            }
+            None => false,
+        }
+    }
+
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let heartbeat = self.heartbeats.as_ref().map(|heartbeats| heartbeats.due);
+        let heartbeat = self.heartbeats.as_ref().map(|beats| beats.due.min(beats.heard + beats.patience));
         heartbeat.into_iter().chain(self.redial_at).min()
     }
 

@@ -42,7 +42,7 @@ fn welcomed() -> Stage<Node> {
 }
 
 const WELCOME: &str = "{\"type\":\"welcome\",\"version\":1,\"token\":\"00000000000000ff\",\"state\":\"active\",\
-                       \"id\":1,\"routes\":[1,2],\"epoch\":1,\"heartbeat_ms\":50,\"misses\":3}\n";
+                       \"id\":1,\"routes\":[1,2],\"epoch\":1,\"heartbeat_ms\":50,\"misses\":1000}\n";
 
 /// A browser's connection, without what it makes the node do.
 fn browser(node: &mut Stage<Node>, user: &str, transport: &str, peer: &str) -> ConnId {

@@ -105,3 +105,17 @@ fn a_redial_that_ends_without_a_welcome_changes_nothing() {
     assert_eq!(node.input(Input::Ended(redial, End::Reset)), Vec::<String>::new());
     assert_eq!(node.pass_ms(50), [heartbeat(2, 0)]);
 }
+
+#[test]
+fn a_node_that_does_not_hear_halod_ends_the_session_and_dials_anew() {
+    let mut node = node();
+    node.command(NodeCommand::Join);
+    node.input(Input::Connected(ConnId(1)));
+    node.received(ConnId(1), WELCOME.replace("\"misses\":1000", "\"misses\":3"));
+    node.pass_ms(100);
+    let beat = br#"{"type":"heartbeat","token":"00000000000000ff","seq":1}"#;
+    node.input(Input::Datagram("10.0.0.1:7000".parse().unwrap(), beat));
+    let silent: Vec<String> = node.pass_ms(174).into_iter().filter(|line| !line.starts_with("datagram")).collect();
+    assert_eq!(silent, Vec::<String>::new());
+    assert_eq!(node.pass_ms(1), ["abort 1", "ControlEnded"]);
+}
