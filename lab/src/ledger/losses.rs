@@ -42,6 +42,8 @@ struct Unserved {
     /// Its transport sends nothing at once: the node's word counts.
     is_silent: bool,
     is_disconnected: bool,
+    /// It has another connection. A first byte before that was under way when the node was lost.
+    is_connected: bool,
 }
 
 /// A node that is lost now.
@@ -68,7 +70,12 @@ impl Losses {
         let loss = self.losses.len();
         for (user, transport) in users {
             let is_silent = matches!(transport, Transport::Raw | Transport::Xhr);
-            self.unserved.entry(user).or_insert(Unserved { loss, is_silent, is_disconnected: false });
+            self.unserved.entry(user).or_insert(Unserved {
+                loss,
+                is_silent,
+                is_disconnected: false,
+                is_connected: false,
+            });
         }
         self.losses.push(Loss {
             step: step.to_owned(),
@@ -117,6 +124,11 @@ impl Losses {
                     self.losses[unserved.loss].disconnected.push(at);
                 }
             }
+            Observation::Connected { user } => {
+                if let Some(unserved) = self.unserved.get_mut(user) {
+                    unserved.is_connected = at > self.losses[unserved.loss].at;
+                }
+            }
             Observation::FirstByte { user } => self.serve(at, user, false),
             Observation::Attached { user, .. } if matches!(seen.by, Witness::Node(_)) => self.serve(at, user, true),
             _ => {}
@@ -126,7 +138,9 @@ impl Losses {
     fn serve(&mut self, at: Instant, user: &str, by_word_of_the_node: bool) {
         let Some(unserved) = self.unserved.get(user) else { return };
         let loss = &mut self.losses[unserved.loss];
-        if unserved.is_silent == by_word_of_the_node && at > loss.at {
+        let counts =
+            if by_word_of_the_node { unserved.is_silent } else { unserved.is_connected && !unserved.is_silent };
+        if counts && at > loss.at {
             loss.served.push(at);
             self.unserved.remove(user);
         }

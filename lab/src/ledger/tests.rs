@@ -87,7 +87,9 @@ impl<'a> Stage<'a> {
         self.node_sees(at, node, Observation::Attached { user: user.into(), transport: Transport::Sse, peer });
     }
 
+    /// A browser connects and has its first byte in the same moment.
     fn first_byte(&mut self, at: u64, user: &str) {
+        self.see(at, Witness::Browser, Observation::Connected { user: user.into() });
         self.see(at, Witness::Browser, Observation::FirstByte { user: user.into() });
     }
 
@@ -117,6 +119,9 @@ fn a_crash_is_over_when_others_own_the_routes_and_serve_the_users() {
     stage.waits("route 2 has no owner");
     assert!(stage.ledger.check(Condition::Failover(stage.nodes[1])).is_err());
 
+    // Both were under way when the node died.
+    stage.see(9, Witness::Browser, Observation::Connected { user: "a1".into() });
+    stage.see(11, Witness::Browser, Observation::FirstByte { user: "a1".into() });
     stage.see(13, Witness::Browser, Observation::Disconnected { user: "a1".into() });
     stage.assign(15, 0, &[1, 2], 3);
     assert_eq!(stage.ledger.check(Condition::Failover(stage.nodes[1])), Ok(()));

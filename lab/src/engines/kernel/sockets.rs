@@ -22,6 +22,7 @@ use crate::actors::{Actor, ConnId, End, Input, Output};
 
 mod ack_events;
 mod connection;
+mod descriptors;
 mod lines;
 
 use connection::{Connection, Step};
@@ -37,8 +38,7 @@ const EVENTS_MAX: usize = 256;
 const BATCH: usize = 64;
 const DATAGRAM_LENGTH_MAX: usize = 65_535;
 
-/// Drives `actor` until stdin ends. Listens on `listen`, bound in the order given, so that the last has the highest
-/// descriptor of them; binds its UDP socket to `udp_bind`.
+/// Drives `actor` until stdin ends. Listens on `listen`, of which the last has the highest descriptor of all; binds its UDP socket to `udp_bind`.
 ///
 /// # Errors
 ///
@@ -94,6 +94,8 @@ where
             // std sets SO_REUSEADDR.
             let listener = TcpListener::bind(address)
                 .map_err(|error| io::Error::new(error.kind(), format!("listen on {address}: {error}")))?;
+            let is_last = listeners.len() + 1 == listen.len();
+            let listener = if is_last { descriptors::to_the_top(listener.into()).into() } else { listener };
             listener.set_nonblocking(true)?;
             epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, token))?;
             listeners.push(listener);
@@ -259,7 +261,7 @@ where
 
     fn perform(&mut self, now: Instant, output: Output) -> io::Result<()> {
         match output {
-            Output::Dial(id, to) => match Connection::dial(to) {
+            Output::Dial(id, to) => match Connection::dial(to, !self.listeners.is_empty()) {
                 Ok(connection) => self.register(id, connection)?,
                 Err(_) => self.refused.push_back(id),
             },

@@ -10,6 +10,7 @@ use nix::sys::socket::sockopt::Linger;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, connect, setsockopt, socket};
 
 use super::ack_events::{AckEvents, unacked};
+use super::descriptors;
 use crate::actors::End;
 use crate::outbox::Outbox;
 
@@ -46,11 +47,14 @@ pub(super) enum Step {
 }
 
 impl Connection {
-    /// Starts to connect.
-    pub(super) fn dial(to: SocketAddr) -> io::Result<Self> {
+    /// Starts to connect; by a descriptor above those of accepted connections if wanted.
+    pub(super) fn dial(to: SocketAddr, near_the_top: bool) -> io::Result<Self> {
         let family = if to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
         let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
-        let fd = socket(family, SockType::Stream, flags, None)?;
+        let mut fd = socket(family, SockType::Stream, flags, None)?;
+        if near_the_top {
+            fd = descriptors::near_the_top(fd);
+        }
         match connect(fd.as_raw_fd(), &SockaddrStorage::from(to)) {
             Ok(()) | Err(nix::Error::EINPROGRESS) => Self::new(TcpStream::from(fd), EpollFlags::EPOLLOUT),
             Err(error) => Err(error.into()),
