@@ -7,7 +7,8 @@ use halod_core::cluster::{Cluster, ClusterConfig, ConnId, Output};
 use halod_core::flow::{FlowView, Flows};
 use halod_core::ids::RouteId;
 use halod_core::protocol::{
-    DecodeError, FromNode, Heartbeat, LINE_LENGTH_MAX, LineBuffer, Token, decode_from_node, encode,
+    DecodeError, ErrorCode, ErrorMessage, FromNode, Heartbeat, LINE_LENGTH_MAX, LineBuffer, Token, decode_from_node,
+    encode,
 };
 use halod_core::routing::SessionId;
 use halod_core::time::Instant;
@@ -169,4 +170,38 @@ fn the_longest_line_passes_and_one_byte_more_does_not() {
     assert_eq!(buffer.next_line().map(|line| line.map(|line| line.len())), Ok(Some(LINE_LENGTH_MAX)));
     buffer.push(&[b'x'; LINE_LENGTH_MAX + 1]);
     assert_eq!(buffer.next_line(), Err(DecodeError::LineTooLong));
+}
+
+/// Neither costs anything to speak of: with a cost that grows by the square of the bytes, this test takes minutes.
+#[test]
+fn a_stream_of_tiny_lines_or_tiny_chunks_is_read_at_once() {
+    let mut buffer = LineBuffer::default();
+    buffer.push(&b"x\n".repeat(1_000_000));
+    let lines = std::iter::from_fn(|| buffer.next_line().expect("no line is too long"));
+    assert_eq!(lines.count(), 1_000_000);
+    for _ in 0..LINE_LENGTH_MAX {
+        buffer.push(b"x");
+        assert_eq!(buffer.next_line(), Ok(None));
+    }
+}
+
+#[test]
+fn another_version_is_named_whatever_its_fields_are() {
+    check(r#"{"type":"hello","version":2,"names":["n"]}"#, "version 2 is not spoken here, only 1");
+    check(r#"{"type":"hello","version":18446744073709551615}"#, "version 18446744073709551615 is not spoken");
+    check(r#"{"type":"hello","version":1}"#, "hello: missing field");
+    check(r#"{"type":"hello","version":"2"}"#, "hello: invalid type");
+    check(r#"{"type":"leave","version":2}"#, "Leave");
+    assert_eq!(ErrorMessage::from(&DecodeError::WrongVersion(2)).code, ErrorCode::WrongVersion);
+}
+
+#[test]
+fn an_error_quotes_little_of_what_was_sent() {
+    for quoted in ["x", "é", "日"] {
+        let line = format!(r#"{{"type":"heartbeat","token":"1","seq":"{}"}}"#, quoted.repeat(10_000));
+        let error = decode_from_node(line.as_bytes()).expect_err("a number is no text");
+        let message = ErrorMessage::from(&error).message;
+        assert!(message.starts_with("not a message: heartbeat: invalid type: string") && message.ends_with("..."));
+        assert!((196..=200).contains(&message.len()), "{} bytes: {message}", message.len());
+    }
 }
