@@ -87,6 +87,7 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
             Some(event) = inbox.recv() => daemon.handle(event),
         }
     }
+    daemon.rules.remove().context("the packet rules are still in force")?;
     tracing::info!("stopped");
     Ok(())
 }
@@ -120,6 +121,10 @@ impl Daemon {
         // The queue is bound before a rule can send packets to it, so that none is lost.
         let packets_ended = plane::start(config.queue, plane.clone(), clock)
             .with_context(|| format!("NFQUEUE {} cannot be used (try `halod check`)", config.queue))?;
+        let answerer = Answerer::open().context("raw sockets cannot be opened (try `halod check`)")?;
+        let control = ControlPort::open(&config.control, &events).await?;
+        // Last of what can fail: the rules stay in force unless they are removed, and without the daemon they drop. No
+        // event of the control port has been handled by now, so that a node that is let in finds everything in place.
         let rules = Rules::install(&RulesSpec {
             queue: config.queue,
             addresses: config.addresses.clone(),
@@ -128,8 +133,6 @@ impl Daemon {
             masquerade: config.masquerade,
         })
         .context("the packet rules cannot be installed (try `halod check`)")?;
-        // Last, so that a node that is let in finds everything in place.
-        let control = ControlPort::open(&config.control, &events).await?;
         let cluster = Cluster::new(
             clock.now(),
             ClusterConfig {
@@ -149,7 +152,7 @@ impl Daemon {
             redial_timeout: config.redial_timeout,
             cluster,
             plane,
-            answerer: Answerer::open().context("raw sockets cannot be opened (try `halod check`)")?,
+            answerer,
             rules,
             control,
             connections: BTreeMap::new(),
