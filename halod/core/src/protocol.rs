@@ -4,6 +4,7 @@
 
 mod codec;
 mod message;
+mod routes;
 
 pub use codec::{DecodeError, LINE_LENGTH_MAX, LineBuffer, decode_from_node, decode_to_node, encode};
 pub use message::{

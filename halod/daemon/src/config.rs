@@ -24,7 +24,7 @@ pub struct Config {
     pub ports: ServicePorts,
     /// The service addresses: one, or one of each IP version.
     pub addresses: Vec<IpAddr>,
-    /// Where nodes dial in by TCP and send heartbeats by UDP; at least one.
+    /// Where nodes dial in by TCP and send heartbeats by UDP: one address, or one of each IP version.
     pub control: Vec<SocketAddr>,
     /// Whether nodes see an address of this host instead of the client's.
     pub masquerade: bool,
@@ -226,9 +226,9 @@ error: 40000 routes are not possible
             ("\"10.2.0.1:7000\"", "", "at least one control address is needed", "this list is empty"),
             (
                 "\"10.2.0.1:7000\"",
-                "\"10.2.0.1:7000\", \"10.2.0.1:7000\"",
-                "control address 10.2.0.1:7000 stands twice",
-                "remove this",
+                "\"10.2.0.1:7000\", \"10.2.0.1:7001\"",
+                "more than one IPv4 control address",
+                "there is 10.2.0.1:7000 already",
             ),
             (
                 "192.0.2.1",

@@ -3,25 +3,24 @@
 //! Each connection is a task that only moves lines; what they mean is decided by the core. A peer that does not read
 //! or never ends a line costs a bounded buffer and then its connection.
 
+use std::cell::Cell;
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use halod_core::cluster::ConnId;
 use halod_core::protocol::{DecodeError, FromNode, LineBuffer, decode_from_node};
 use halod_core::routing::SessionId;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
 /// Bytes that may wait for a peer that does not read.
 const UNSENT_MAX: usize = 4 * 1024 * 1024;
-/// How long a connection that is being closed may take to take what was sent.
+/// How long the peer of a connection that is being closed has for reading what it was sent, and for closing its end.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The largest datagram that is read; a heartbeat has about 80 bytes.
 const DATAGRAM_MAX: usize = 2048;
@@ -36,7 +35,8 @@ pub(crate) enum Event {
     Redialed(SessionId, io::Result<TcpStream>),
 }
 
-/// The listening sockets of all control addresses.
+/// The listening sockets of the control addresses, of which each IP version has at most one: a heartbeat leaves by the
+/// socket that the node speaks to.
 pub(crate) struct ControlPort {
     udp: Vec<Rc<UdpSocket>>,
 }
@@ -85,25 +85,34 @@ pub(crate) fn redial(node: SessionId, admin: SocketAddr, timeout: Duration, even
     });
 }
 
-/// The sending end of a control connection.
+/// The sending end of a control connection, which is closed when this is dropped.
 pub(crate) struct Connection {
     lines: mpsc::UnboundedSender<Vec<u8>>,
-    unsent: Arc<AtomicUsize>,
+    unsent: Rc<Cell<usize>>,
     task: AbortHandle,
+    /// Dropped with the connection; the task hears of it even while the peer does not read.
+    _open: oneshot::Sender<Infallible>,
 }
 
 impl Connection {
     /// Serves `stream` in a task of its own.
     pub(crate) fn serve(conn: ConnId, stream: TcpStream, events: mpsc::Sender<Event>) -> Self {
+        // Without this, small messages wait for the acknowledgement of earlier ones.
+        let _ = stream.set_nodelay(true);
+        let (reader, writer) = stream.into_split();
         let (lines, outgoing) = mpsc::unbounded_channel();
-        let unsent = Arc::new(AtomicUsize::new(0));
-        let task = tokio::task::spawn_local(serve(conn, stream, events, outgoing, Arc::clone(&unsent)));
-        Self { lines, unsent, task: task.abort_handle() }
+        let (open, closing) = oneshot::channel();
+        let unsent = Rc::new(Cell::new(0));
+        let outgoing = Outgoing { lines: outgoing, unsent: Rc::clone(&unsent), closing };
+        let task = tokio::task::spawn_local(serve(conn, reader, writer, events, outgoing));
+        Self { lines, unsent, task: task.abort_handle(), _open: open }
     }
 
     /// Queues a line. A peer that has not read [`UNSENT_MAX`] bytes loses its connection, which is reported as ended.
     pub(crate) fn send(&self, line: Vec<u8>) -> Sent {
-        if self.unsent.fetch_add(line.len(), Ordering::Relaxed) > UNSENT_MAX {
+        let unsent = self.unsent.get();
+        self.unsent.set(unsent + line.len());
+        if unsent > UNSENT_MAX {
             self.task.abort();
             return Sent::GivenUp;
         }
@@ -148,30 +157,46 @@ async fn receive(socket: Rc<UdpSocket>, events: mpsc::Sender<Event>) {
     }
 }
 
+/// The receiving end of what a [`Connection`] is told.
+struct Outgoing {
+    lines: mpsc::UnboundedReceiver<Vec<u8>>,
+    /// Bytes in `lines`.
+    unsent: Rc<Cell<usize>>,
+    closing: oneshot::Receiver<Infallible>,
+}
+
 async fn serve(
     conn: ConnId,
-    stream: TcpStream,
+    mut reader: impl AsyncRead + Unpin,
+    writer: impl AsyncWrite + Unpin,
     events: mpsc::Sender<Event>,
-    outgoing: mpsc::UnboundedReceiver<Vec<u8>>,
-    unsent: Arc<AtomicUsize>,
+    Outgoing { lines, unsent, closing }: Outgoing,
 ) {
-    // Without this, small messages wait for the acknowledgement of earlier ones.
-    let _ = stream.set_nodelay(true);
-    let (mut reader, writer) = stream.into_split();
-    let closed_here = tokio::select! {
-        () = read(conn, &mut reader, &events) => false,
-        done = write(writer, outgoing, &unsent) => done.is_ok(),
+    let conversation = async {
+        let closed_here = tokio::select! {
+            () = read(conn, &mut reader, &events) => false,
+            done = write(writer, lines, &unsent) => done.is_ok(),
+        };
+        if closed_here {
+            // Reading to the end keeps the kernel from answering unread bytes with RST, which could overtake our last
+            // line.
+            discard(&mut reader).await;
+        } else {
+            let _ = events.send(Event::Ended(conn)).await;
+        }
     };
-    if closed_here {
-        // Reading to the end keeps the kernel from answering unread bytes with RST, which could overtake our last line.
-        let _ = tokio::time::timeout(CLOSE_TIMEOUT, discard(&mut reader)).await;
-    } else {
-        let _ = events.send(Event::Ended(conn)).await;
+    let overdue = async {
+        let _ = closing.await;
+        tokio::time::sleep(CLOSE_TIMEOUT).await;
+    };
+    tokio::select! {
+        () = conversation => {}
+        () = overdue => {}
     }
 }
 
 /// Turns bytes into messages until the peer ends or nobody wants them any more.
-async fn read(conn: ConnId, reader: &mut OwnedReadHalf, events: &mpsc::Sender<Event>) {
+async fn read(conn: ConnId, reader: &mut (impl AsyncRead + Unpin), events: &mpsc::Sender<Event>) {
     let mut lines = LineBuffer::default();
     let mut chunk = vec![0; 16 * 1024];
     loop {
@@ -197,18 +222,47 @@ async fn read(conn: ConnId, reader: &mut OwnedReadHalf, events: &mpsc::Sender<Ev
 
 /// Writes lines until the connection is closed from here, then ends the stream.
 async fn write(
-    mut writer: OwnedWriteHalf,
-    mut outgoing: mpsc::UnboundedReceiver<Vec<u8>>,
-    unsent: &AtomicUsize,
+    mut writer: impl AsyncWrite + Unpin,
+    mut lines: mpsc::UnboundedReceiver<Vec<u8>>,
+    unsent: &Cell<usize>,
 ) -> io::Result<()> {
-    while let Some(line) = outgoing.recv().await {
+    while let Some(line) = lines.recv().await {
         writer.write_all(&line).await?;
-        unsent.fetch_sub(line.len(), Ordering::Relaxed);
+        unsent.set(unsent.get() - line.len());
     }
     writer.shutdown().await
 }
 
-async fn discard(reader: &mut OwnedReadHalf) {
+async fn discard(reader: &mut (impl AsyncRead + Unpin)) {
     let mut chunk = vec![0; 16 * 1024];
     while matches!(reader.read(&mut chunk).await, Ok(1..)) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A connection that has this line to write and is closed then. The peer neither reads nor closes its end.
+    async fn closes_in_time(line: &[u8]) {
+        let (stream, _peer) = tokio::io::duplex(16);
+        let (reader, writer) = tokio::io::split(stream);
+        let (events, _inbox) = mpsc::channel(1);
+        let (sender, lines) = mpsc::unbounded_channel();
+        let (open, closing) = oneshot::channel();
+        let outgoing = Outgoing { lines, unsent: Rc::new(Cell::new(line.len())), closing };
+        sender.send(line.to_vec()).unwrap();
+        drop((sender, open));
+        let closed = tokio::time::timeout(2 * CLOSE_TIMEOUT, serve(ConnId(1), reader, writer, events, outgoing));
+        closed.await.expect("it is closed in time");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_reads_nothing_keeps_no_connection_open() {
+        closes_in_time(&[b'x'; 17]).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_does_not_close_keeps_no_connection_open() {
+        closes_in_time(b"x").await;
+    }
 }

@@ -10,6 +10,7 @@ mod cli;
 mod clock;
 pub mod config;
 mod control;
+mod masquerade;
 pub mod nft;
 pub mod plan;
 mod plane;

@@ -1,8 +1,9 @@
-//! The nf_tables rules that hand packets to the daemon: one table, installed by netlink, gone with the process.
+//! The nf_tables rules that hand packets to the daemon: one table, installed by netlink.
 //!
-//! The table belongs to the netlink socket that made it (`NFT_TABLE_F_OWNER`): nobody else can change it, and the
-//! kernel removes it when the socket closes, however the process ends. This module decides *which* packets are queued
-//! and at which hook; what becomes of them is the business of the data plane.
+//! The table stays when the daemon dies, and then drops what it queued: without it this host's own TCP would answer the
+//! packets of flows that it knows nothing of, and reset them. The next daemon replaces the table; one that ends as it
+//! should removes it. This module decides *which* packets are queued and at which hook; what becomes of them is the
+//! business of the data plane.
 
 mod expression;
 mod message;
@@ -38,7 +39,7 @@ pub struct RulesSpec {
     pub masquerade: bool,
 }
 
-/// The installed table. Dropping it removes the table; [`Rules::remove`] does so too and reports errors.
+/// The installed table. Dropping this leaves it in force; [`Rules::remove`] ends it.
 pub struct Rules {
     socket: Socket,
     table: String,
@@ -46,13 +47,15 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// Installs the rules in the network namespace of the calling thread, in one transaction, without any node.
+    /// Installs the rules in the network namespace of the calling thread, without any node. A table that a former
+    /// daemon left is replaced in the same transaction, so that no packet passes between the two.
     ///
-    /// Queued packets without a listener are dropped (ICMP errors pass): bind the queue first.
+    /// Queued packets without a listener are dropped (ICMP errors pass): bind the queue first. That also keeps a second
+    /// daemon from replacing the rules of one that runs, for the kernel gives a queue to one process only.
     ///
     /// # Errors
     ///
-    /// [`RulesError`]: the right is missing, the kernel lacks an expression, or another daemon has this queue.
+    /// [`RulesError`]: the right is missing, or the kernel lacks an expression. Former rules are still in force then.
     pub fn install(spec: &RulesSpec) -> Result<Self, RulesError> {
         let mut socket = Socket::new(NETLINK_NETFILTER).map_err(RulesError::Socket)?;
         socket.bind_auto().map_err(RulesError::Socket)?;
@@ -92,7 +95,7 @@ impl Rules {
     ///
     /// # Errors
     ///
-    /// [`RulesError`]; closing the socket removes the table even then.
+    /// [`RulesError`]; the table is still in force then.
     pub fn remove(self) -> Result<(), RulesError> {
         let mut transaction = Transaction::new();
         ruleset::delete_table(&mut transaction, &self.table);

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,15 +17,18 @@ use halod_core::protocol::{Token, encode};
 use halod_core::rewrite::{Rewrite, RewriteConfig};
 use halod_core::routing::Routing;
 use halod_core::time::Instant;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpStream;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::{Connection, ControlPort, Event, Sent, redial};
+use crate::masquerade::Masquerades;
 use crate::nft::{Rules, RulesSpec};
 use crate::plane::{self, Answerer, SharedPlane};
 
@@ -45,8 +48,18 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(colours).with_env_filter(filter).init();
+    raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     tokio::task::LocalSet::new().block_on(&runtime, serve(config))
+}
+
+/// Each node costs a descriptor, and the usual soft limit is 1,024.
+fn raise_descriptor_limit() {
+    let raised =
+        getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit of open files cannot be raised; fewer nodes can connect");
+    }
 }
 
 async fn serve(config: &Config) -> anyhow::Result<()> {
@@ -57,6 +70,7 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     tracing::info!(routes = config.ports.routes(), control = ?config.control, "ready");
 
     let mut housekeeping = tokio::time::interval(Duration::from_secs(1));
+    housekeeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         daemon.carry_out();
         let deadline = daemon.clock.timer(daemon.deadline());
@@ -69,17 +83,19 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
                 return Err(error).context("the packet queue failed");
             }
             () = tokio::time::sleep_until(deadline) => daemon.timeout(),
-            Some(event) = inbox.recv() => daemon.handle(event),
             _ = housekeeping.tick() => daemon.keep_house(),
+            Some(event) = inbox.recv() => daemon.handle(event),
         }
     }
+    daemon.rules.remove().context("the packet rules are still in force")?;
     tracing::info!("stopped");
     Ok(())
 }
 
 struct Daemon {
     clock: Clock,
-    masquerade: bool,
+    /// Absent if nodes see the clients' addresses.
+    masquerades: Option<Masquerades>,
     redial_timeout: Duration,
     cluster: Cluster,
     plane: SharedPlane,
@@ -105,6 +121,10 @@ impl Daemon {
         // The queue is bound before a rule can send packets to it, so that none is lost.
         let packets_ended = plane::start(config.queue, plane.clone(), clock)
             .with_context(|| format!("NFQUEUE {} cannot be used (try `halod check`)", config.queue))?;
+        let answerer = Answerer::open().context("raw sockets cannot be opened (try `halod check`)")?;
+        let control = ControlPort::open(&config.control, &events).await?;
+        // Last of what can fail: the rules stay in force unless they are removed, and without the daemon they drop. No
+        // event of the control port has been handled by now, so that a node that is let in finds everything in place.
         let rules = Rules::install(&RulesSpec {
             queue: config.queue,
             addresses: config.addresses.clone(),
@@ -113,8 +133,6 @@ impl Daemon {
             masquerade: config.masquerade,
         })
         .context("the packet rules cannot be installed (try `halod check`)")?;
-        // Last, so that a node that is let in finds everything in place.
-        let control = ControlPort::open(&config.control, &events).await?;
         let cluster = Cluster::new(
             clock.now(),
             ClusterConfig {
@@ -130,11 +148,11 @@ impl Daemon {
         );
         Ok(Self {
             clock,
-            masquerade: config.masquerade,
+            masquerades: config.masquerade.then(Masquerades::default),
             redial_timeout: config.redial_timeout,
             cluster,
             plane,
-            answerer: Answerer::open().context("raw sockets cannot be opened (try `halod check`)")?,
+            answerer,
             rules,
             control,
             connections: BTreeMap::new(),
@@ -235,7 +253,7 @@ impl Daemon {
             routing.members.values().flat_map(|member| member.service_addresses()).collect();
         let known = self.plane.lock().node_addresses().clone();
         self.tell_kernel(&known.union(&members).copied().collect());
-        let masquerades = if self.masquerade { masquerades(&members) } else { BTreeMap::new() };
+        let masquerades = self.masquerades.as_mut().map(|known| known.towards(&members)).unwrap_or_default();
         let mut plane = self.plane.lock();
         plane.publish(self.clock.now(), routing, masquerades);
         let in_use = plane.node_addresses().clone();
@@ -260,26 +278,6 @@ fn own_addresses(config: &Config) -> anyhow::Result<Vec<IpAddr>> {
     });
     let of_config = config.addresses.iter().copied().chain(config.control.iter().map(SocketAddr::ip));
     Ok(of_interfaces.chain(of_config).collect())
-}
-
-/// The router's own address on the way to each node, as the kernel's routing chooses it.
-fn masquerades(addresses: &BTreeSet<SocketAddr>) -> BTreeMap<IpAddr, IpAddr> {
-    let own_address_towards = |node: &SocketAddr| -> std::io::Result<(IpAddr, IpAddr)> {
-        let any = if node.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-        let socket = UdpSocket::bind(any)?;
-        socket.connect(node)?;
-        Ok((node.ip(), socket.local_addr()?.ip()))
-    };
-    let mut found = BTreeMap::new();
-    for node in addresses {
-        match own_address_towards(node) {
-            Ok((host, own)) => {
-                found.insert(host, own);
-            }
-            Err(error) => tracing::error!(%node, %error, "no route to a node; its flows keep the clients' addresses"),
-        }
-    }
-    found
 }
 
 fn log(note: &Note) {

@@ -20,6 +20,8 @@ mod heartbeats;
 mod namespace;
 #[path = "daemon/node.rs"]
 mod node;
+#[path = "daemon/process.rs"]
+mod process;
 #[path = "daemon/signals.rs"]
 mod signals;
 
@@ -28,7 +30,7 @@ type Test = (&'static str, fn());
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let in_namespaces = [control::TESTS, heartbeats::TESTS, signals::TESTS].concat();
+    let in_namespaces = [control::TESTS, heartbeats::TESTS, process::TESTS, signals::TESTS].concat();
     let mut trials = namespace::trials(&in_namespaces);
     trials.extend(bad_config::TESTS.iter().map(|&(name, test)| {
         Trial::test(name, move || {

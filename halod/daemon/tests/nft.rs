@@ -8,14 +8,14 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use halod::nft::{OWN_MARK, Rules, RulesSpec};
 use libtest_mimic::Arguments;
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, setsockopt, socket, sockopt,
+    AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, getsockopt, setsockopt, socket, sockopt,
 };
 
 #[path = "support/namespace.rs"]
@@ -41,7 +41,7 @@ fn main() {
         ("node_sets_follow_what_is_set", node_sets_follow_what_is_set),
         ("packets_to_nodes_are_queued_when_masquerading", packets_to_nodes_are_queued_when_masquerading),
         ("thousands_of_nodes_are_one_transaction", thousands_of_nodes_are_one_transaction),
-        ("the_table_goes_with_its_owner", the_table_goes_with_its_owner),
+        ("the_table_outlives_an_unclean_end_and_is_replaced", the_table_outlives_an_unclean_end_and_is_replaced),
     ];
     libtest_mimic::run(&arguments, namespace::trials(&tests)).exit();
 }
@@ -133,18 +133,42 @@ fn thousands_of_nodes_are_one_transaction() {
     assert_eq!(net.queued_on_connect(Some(nodes[2]), (V4, 80)), []);
 }
 
-fn the_table_goes_with_its_owner() {
-    let other = RulesSpec { queue: QUEUE + 1, ..spec() };
-    let rules = Rules::install(&spec()).unwrap();
-    let others = Rules::install(&other).unwrap();
-    assert_eq!(tables(), ["halod-7", "halod-8"]);
-    let twice = Rules::install(&spec()).err().expect("the table is there already").to_string();
-    assert_eq!(twice, "nf_tables refused table inet halod-7: another process owns it; is this queue number in use?");
+fn the_table_outlives_an_unclean_end_and_is_replaced() {
+    let mut net = Net::new(&spec());
+    let node = SocketAddr::new(V4, 5001);
+    net.set_nodes(&[node]);
+    drop(net);
+    assert_eq!(tables(), ["halod-7"]);
+    // This host's own TCP sees none of it, and other errors reach their senders.
+    assert!(!is_refused((V4, 8001)) && is_refused((V4, 8000)));
+    assert_eq!(sending_fails((V4, 9)), Some(io::ErrorKind::ConnectionRefused));
 
-    rules.remove().unwrap();
-    assert_eq!(tables(), ["halod-8"]);
-    drop(others);
+    let mut net = Net::new(&RulesSpec { browser_ports: 8001..=8001, ..spec() });
+    assert_eq!(tables(), ["halod-7"]);
+    assert_eq!(net.queued_on_connect(None, (V4, 8001)), [Hook::Output]);
+    assert_eq!(net.queued_on_connect(None, (V4, 8002)), []);
+    assert_eq!(net.queued_on_connect(Some(node), (V4, 80)), []);
+
+    let others = Rules::install(&RulesSpec { queue: QUEUE + 1, ..spec() }).unwrap();
+    assert_eq!(tables(), ["halod-7", "halod-8"]);
+    others.remove().unwrap();
+    net.rules.remove().unwrap();
     assert_eq!(tables(), [""; 0]);
+    assert!(is_refused((V4, 8001)));
+}
+
+/// Whether a connection without a listener is answered with RST, which it is at once over the loopback.
+fn is_refused(to: (IpAddr, u16)) -> bool {
+    let client = begin_connection(0, None, to);
+    getsockopt(&client, sockopt::SocketError).unwrap() == Errno::ECONNREFUSED as i32
+}
+
+/// What became of a datagram, as its sender learns with the next one.
+fn sending_fails(to: (IpAddr, u16)) -> Option<io::ErrorKind> {
+    let client = UdpSocket::bind((to.0, 0)).unwrap();
+    client.connect(to).unwrap();
+    client.send(b"?").unwrap();
+    client.send(b"?").err().map(|error| error.kind())
 }
 
 fn spec() -> RulesSpec {
@@ -191,18 +215,7 @@ impl Net {
     /// Sends a SYN and says where it was queued, which the kernel has decided when `connect` returns. An answer
     /// to the SYN may be queued too and does not count.
     fn queued_on_connect(&mut self, from: Option<SocketAddr>, to: (IpAddr, u16)) -> Vec<Hook> {
-        let family = if to.0.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
-        let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
-        let client = socket(family, SockType::Stream, flags, None).unwrap();
-        setsockopt(&client, sockopt::ReuseAddr, &true).unwrap();
-        setsockopt(&client, sockopt::Mark, &self.mark).unwrap();
-        if let Some(from) = from {
-            bind(client.as_raw_fd(), &SockaddrStorage::from(from)).unwrap();
-        }
-        match connect(client.as_raw_fd(), &SockaddrStorage::from(SocketAddr::from(to))) {
-            Ok(()) | Err(Errno::EINPROGRESS | Errno::ECONNREFUSED) => {}
-            Err(error) => panic!("connect to {to:?}: {error}"),
-        }
+        let _client = begin_connection(self.mark, from, to);
         self.take_queued(|packet| destination_port(packet) == to.1)
     }
 
@@ -223,6 +236,23 @@ impl Net {
             }
         }
     }
+}
+
+/// Sends a SYN.
+fn begin_connection(mark: u32, from: Option<SocketAddr>, to: (IpAddr, u16)) -> OwnedFd {
+    let family = if to.0.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let client = socket(family, SockType::Stream, flags, None).unwrap();
+    setsockopt(&client, sockopt::ReuseAddr, &true).unwrap();
+    setsockopt(&client, sockopt::Mark, &mark).unwrap();
+    if let Some(from) = from {
+        bind(client.as_raw_fd(), &SockaddrStorage::from(from)).unwrap();
+    }
+    match connect(client.as_raw_fd(), &SockaddrStorage::from(SocketAddr::from(to))) {
+        Ok(()) | Err(Errno::EINPROGRESS) => {}
+        Err(error) => panic!("connect to {to:?}: {error}"),
+    }
+    client
 }
 
 /// Of a TCP packet without IP options.

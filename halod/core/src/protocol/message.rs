@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use super::routes;
 use crate::ids::{Epoch, NodeId, RouteId, Side};
 
 /// The version of the protocol that this crate speaks, said in `hello` and `welcome`.
@@ -153,6 +154,7 @@ pub struct Welcome {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<NodeId>,
     /// The routes the node owns, lowest first.
+    #[serde(with = "routes")]
     pub routes: Vec<RouteId>,
     /// The epoch of the table that gives them.
     pub epoch: Epoch,
@@ -180,6 +182,7 @@ pub struct Assigned {
     /// The node's id.
     pub id: NodeId,
     /// Its routes, lowest first.
+    #[serde(with = "routes")]
     pub routes: Vec<RouteId>,
     /// The epoch of the table that gives them.
     pub epoch: Epoch,

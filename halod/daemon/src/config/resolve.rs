@@ -121,11 +121,8 @@ fn service_addresses(list: &Spanned<Vec<Spanned<String>>>) -> Result<Vec<IpAddr>
             let title = format!("`{address}` cannot be a service address");
             return Err(Mistake::new(title, text.span(), "expected an address of this host that clients can reach"));
         }
-        if let Some(other) = addresses.iter().find(|other| other.is_ipv4() == address.is_ipv4()) {
-            let version = if address.is_ipv4() { "IPv4" } else { "IPv6" };
-            let title = format!("more than one {version} service address");
-            return Err(Mistake::new(title, text.span(), format!("there is {other} already")));
-        }
+        let others = addresses.iter().map(|other| (other.is_ipv4(), other));
+        one_of_each_version(text, address.is_ipv4(), others, "service address")?;
         addresses.push(address);
     }
     not_empty(addresses, list, "service address")
@@ -139,12 +136,23 @@ fn control_addresses(list: &Spanned<Vec<Spanned<String>>>) -> Result<Vec<Spanned
             let title = format!("`{address}` cannot be a control address");
             return Err(Mistake::new(title, text.span(), "expected an address and a port that nodes can reach"));
         }
-        if addresses.iter().any(|other| *other.get_ref() == address) {
-            return Err(Mistake::new(format!("control address {address} stands twice"), text.span(), "remove this"));
-        }
+        // With two, a heartbeat could leave by another address than the one that the node speaks to.
+        let others = addresses.iter().map(|other| (other.get_ref().is_ipv4(), other.get_ref()));
+        one_of_each_version(text, address.is_ipv4(), others, "control address")?;
         addresses.push(Spanned::new(text.span(), address));
     }
     not_empty(addresses, list, "control address")
+}
+
+fn one_of_each_version(
+    text: &Spanned<String>,
+    is_ipv4: bool,
+    mut others: impl Iterator<Item = (bool, impl Display)>,
+    what: &str,
+) -> Result<(), Mistake> {
+    let Some((_, other)) = others.find(|&(other_is_ipv4, _)| other_is_ipv4 == is_ipv4) else { return Ok(()) };
+    let version = if is_ipv4 { "IPv4" } else { "IPv6" };
+    Err(Mistake::new(format!("more than one {version} {what}"), text.span(), format!("there is {other} already")))
 }
 
 fn not_empty<T, L>(addresses: Vec<T>, list: &Spanned<L>, what: &str) -> Result<Vec<T>, Mistake> {

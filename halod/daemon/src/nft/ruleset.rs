@@ -12,7 +12,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE};
 use nix::libc;
 
 use super::expression::{End, Expressions, Family, QueueExpression, WithoutListener};
@@ -38,10 +38,13 @@ pub(super) fn table_name(queue: u16) -> String {
     format!("halod-{queue}")
 }
 
-/// Everything, in a new table.
+/// Everything, in a new table that takes the place of one that is there already.
 pub(super) fn install(spec: &RulesSpec, queue: QueueExpression) -> Transaction {
     let table = table_name(spec.queue);
     let mut transaction = Transaction::new();
+    // What is not there cannot be deleted, and what is there is no error to add.
+    add_table(&mut transaction, &table);
+    delete_table(&mut transaction, &table);
     add_table(&mut transaction, &table);
     for family in FAMILIES {
         add_node_set(&mut transaction, &table, family);
@@ -71,10 +74,8 @@ pub(super) fn delete_nodes(transaction: &mut Transaction, table: &str, nodes: &[
 
 fn add_table(transaction: &mut Transaction, table: &str) {
     const NFTA_TABLE_NAME: u16 = 1;
-    const NFTA_TABLE_FLAGS: u16 = 2;
-    const NFT_TABLE_F_OWNER: u32 = 2;
-    let attributes = Attributes::new().with_text(NFTA_TABLE_NAME, table).with_u32(NFTA_TABLE_FLAGS, NFT_TABLE_F_OWNER);
-    transaction.push(format!("table inet {table}"), libc::NFT_MSG_NEWTABLE, NLM_F_CREATE | NLM_F_EXCL, &attributes);
+    let attributes = Attributes::new().with_text(NFTA_TABLE_NAME, table);
+    transaction.push(format!("table inet {table}"), libc::NFT_MSG_NEWTABLE, NLM_F_CREATE, &attributes);
 }
 
 fn set_name(family: Family) -> &'static str {

@@ -40,8 +40,8 @@ impl RulesError {
 
 fn reason(error: &io::Error) -> String {
     match error.raw_os_error() {
-        // Only a table that another socket owns is denied by itself.
-        Some(libc::EPERM | libc::EEXIST) => "another process owns it; is this queue number in use?".into(),
+        // Only a table that a socket owns (NFT_TABLE_F_OWNER) is denied by itself.
+        Some(libc::EPERM) => "another process owns it".into(),
         Some(libc::ENOENT | libc::EOPNOTSUPP) => "the kernel is built without it".into(),
         _ => error.to_string(),
     }

@@ -68,6 +68,6 @@ error: unknown key `resreve`
 9 | resreve = 0
   | ^^^^^^^ did you mean `reserve`?
   |
-  = help: known here: reserve, heartbeat, misses, drain",
+  = help: known here: reserve, heartbeat, misses, drain, pace, redial_timeout",
     );
 }

@@ -51,6 +51,11 @@ impl Halod {
         Self { process, log: None }
     }
 
+    /// The number of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Sends a signal and waits for the end: its exit status and its log.
     pub(crate) fn end(mut self, signal: Signal) -> (ExitStatus, String) {
         kill(Pid::from_raw(self.process.id().cast_signed()), signal).unwrap();

@@ -19,7 +19,11 @@ pub(crate) struct Node {
 impl Node {
     /// Connects and says nothing.
     pub(crate) fn silent() -> Self {
-        let stream = TcpStream::connect(CONTROL).unwrap();
+        Self::over(TcpStream::connect(CONTROL).unwrap())
+    }
+
+    /// Says nothing yet, on a connection that there is.
+    pub(crate) fn over(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         Self { stream: BufReader::new(stream) }

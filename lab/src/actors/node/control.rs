@@ -146,7 +146,7 @@ impl Control {
                 Ok(ToNode::Welcome(welcome)) => self.welcomed(now, conn, welcome, connections, wire),
                 Ok(message) if self.current == Some(conn) => said.extend(observe(message, wire)),
                 Ok(_) | Err(DecodeError::UnknownType(_)) => {}
-                Err(DecodeError::Malformed(_) | DecodeError::LineTooLong) => {
+                Err(DecodeError::Malformed(_) | DecodeError::LineTooLong | DecodeError::WrongVersion(_)) => {
                     wire.abort(conn);
                     self.ended(now, conn, wire);
                 }
