@@ -109,6 +109,8 @@ pub struct Rewrite {
 /// What is decided about a client's packet.
 enum Decision {
     Now(Verdict),
+    /// A SYN that is forwarded, but decided anew if its node is lost before it answers.
+    Begun(FlowKey),
     /// A SYN whose owner may be gone: decided when that is known.
     Later(FlowKey),
 }
@@ -136,16 +138,18 @@ impl Rewrite {
     /// addresses.
     pub fn publish(&mut self, now: Instant, routing: Arc<Routing>, masquerades: BTreeMap<IpAddr, IpAddr>) {
         let former = std::mem::replace(&mut self.routing, routing);
-        let gone = former.members.iter().filter(|(node, _)| !self.routing.members.contains_key(node));
-        self.departed.extend(gone.map(|(&node, member)| (node, Arc::clone(member))));
+        let is_gone = |node: &SessionId| !self.routing.members.contains_key(node);
+        let gone: Vec<SessionId> = former.members.keys().copied().filter(is_gone).collect();
+        self.departed.extend(gone.iter().map(|node| (*node, Arc::clone(&former.members[node]))));
         let came: Vec<Arc<Member>> = self.routing.members.values().cloned().collect();
         for member in came.iter().filter(|member| !former.members.contains_key(&member.session)) {
             self.clear_leftovers(member);
         }
         self.masquerades = masquerades;
+        let unanswered: Vec<_> = gone.iter().flat_map(|&node| self.flows.take_unanswered(node)).collect();
         self.review_addresses();
-        for mut syn in self.held.take() {
-            self.decide_held(now, &mut syn);
+        for syn in self.held.take().map(Vec::into_boxed_slice).chain(unanswered) {
+            self.decide_held(now, &mut syn.into_vec());
         }
     }
 
@@ -155,6 +159,7 @@ impl Rewrite {
             Ok(Packet::Tcp(tcp)) => match stage {
                 Stage::Ingress => match self.ingress(now, tcp) {
                     Decision::Now(verdict) => verdict,
+                    Decision::Begun(key) => self.forward_first(key, packet),
                     Decision::Later(key) => {
                         self.held.hold(key, packet);
                         Verdict::Drop
@@ -319,7 +324,7 @@ impl Rewrite {
         })
     }
 
-    fn begin(&mut self, now: Instant, mut packet: TcpPacket<'_>, side: Side, route: RouteId) -> Decision {
+    fn begin(&mut self, now: Instant, packet: TcpPacket<'_>, side: Side, route: RouteId) -> Decision {
         if !packet.checksum_ok() {
             self.counters.bad_checksums += 1;
             return Decision::Now(Verdict::Drop);
@@ -335,16 +340,24 @@ impl Rewrite {
         }
         let masquerade = self.masquerades.get(&node.ip()).copied();
         let new = NewFlow { client, service, node, session: owner.session, route, side, masquerade };
-        Decision::Now(match self.flows.begin(now, new, &packet) {
-            Ok(flow) => {
-                forward(&mut packet, flow);
-                Verdict::Rewritten
-            }
+        match self.flows.begin(now, new, &packet) {
+            Ok(_) => Decision::Begun(FlowKey { client, service }),
             Err(_) => {
                 self.counters.no_room += 1;
-                Verdict::Drop
+                Decision::Now(Verdict::Drop)
             }
-        })
+        }
+    }
+
+    /// Keeps a copy of the packet that began a flow, and sends it on its way.
+    fn forward_first(&mut self, key: FlowKey, packet: &mut [u8]) -> Verdict {
+        self.flows.keep_syn(key, packet);
+        if let (Ok(Packet::Tcp(mut tcp)), Some(flow)) =
+            (Packet::parse(packet), self.flows.sent_by_client(key.client, key.service))
+        {
+            forward(&mut tcp, flow);
+        }
+        Verdict::Rewritten
     }
 
     /// A SYN that was held passes both stages here, and leaves as a packet of the plane's own.

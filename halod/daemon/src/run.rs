@@ -123,6 +123,7 @@ impl Daemon {
             .with_context(|| format!("NFQUEUE {} cannot be used (try `halod check`)", config.queue))?;
         let answerer = Answerer::open().context("raw sockets cannot be opened (try `halod check`)")?;
         let control = ControlPort::open(&config.control, &events).await?;
+        let own_addresses = own_addresses(config)?;
         // Last of what can fail: the rules stay in force unless they are removed, and without the daemon they drop. No
         // event of the control port has been handled by now, so that a node that is let in finds everything in place.
         let rules = Rules::install(&RulesSpec {
@@ -143,7 +144,7 @@ impl Daemon {
                 drain: config.drain,
                 pace: config.pace,
                 redial_timeout: config.redial_timeout,
-                own_addresses: own_addresses(config)?,
+                own_addresses,
             },
         );
         Ok(Self {

@@ -37,6 +37,8 @@ pub struct Flow {
     pub side: Side,
     disguise: Disguise,
     phase: Phase,
+    /// The packet that began it, as the client sent it, until the node has answered.
+    syn: Option<Box<[u8]>>,
     /// The sequence number after the last byte that each end sent, as far as it was forwarded.
     sent: Sent,
     last_active: Instant,
@@ -216,6 +218,28 @@ impl FlowTable {
         self.enter(now, place, phase);
     }
 
+    /// Keeps the packet that began a flow, so that it can be decided anew.
+    pub fn keep_syn(&mut self, key: FlowKey, syn: &[u8]) {
+        if let Some(&place) = self.by_client.get(&(key.client, key.service)) {
+            self.flows[place].syn = Some(syn.into());
+        }
+    }
+
+    /// Drops the flows of `node` that it has not answered, and returns the packets that began them.
+    pub fn take_unanswered(&mut self, node: SessionId) -> Vec<Box<[u8]>> {
+        let mut keys = Vec::new();
+        self.visit_node(node, &mut |flow| keys.extend((flow.phase == FlowPhase::HalfOpen).then_some(flow.key)));
+        let mut syns = Vec::new();
+        for key in keys {
+            let place = self.by_client[&(key.client, key.service)];
+            if let Some(syn) = self.flows[place].syn.take() {
+                self.remove_at(place);
+                syns.push(syn);
+            }
+        }
+        syns
+    }
+
     /// HaloD ends a flow. Returns it, if it was there and had not ended.
     pub fn refuse(&mut self, now: Instant, key: FlowKey) -> Option<&Flow> {
         let &place = self.by_client.get(&(key.client, key.service))?;
@@ -253,6 +277,7 @@ impl FlowTable {
             side: new.side,
             disguise,
             phase,
+            syn: None,
             sent,
             last_active: now,
             due,
@@ -302,6 +327,7 @@ impl FlowTable {
         let flow = &mut self.flows[place];
         let before = std::mem::replace(&mut flow.phase, phase);
         if phase != before {
+            flow.syn = None;
             let old = (flow.due, place);
             flow.due = now + phase.keep();
             let new = (flow.due, place);

@@ -120,7 +120,7 @@ fn is_reachable(address: SocketAddr) -> bool {
         IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),
         IpAddr::V6(v6) => v6.is_unicast_link_local() || v6.to_ipv4_mapped().is_some(),
     };
-    !(is_local || ip.is_unspecified() || ip.is_multicast() || ip.is_loopback() || address.port() == 0)
+    !(is_local || ip.is_unspecified() || ip.is_multicast() || address.port() == 0)
 }
 
 impl From<Endpoints> for Vec<SocketAddr> {
