@@ -21,7 +21,7 @@ use self::losses::{Losses, NewLoss};
 use self::nodes::Nodes;
 use self::users::Users;
 use crate::engine::{Order, Seen, Witness};
-use crate::observation::Observation;
+use crate::observation::{EventId, Observation, first_event};
 use crate::scenario::{App, Condition, Fault, Hold, Node, Ref, Scenario};
 use crate::snapshot::{HoldOutcome, LoadOutcome, Snapshot, StepSnapshot};
 use crate::timing::LossTimes;
@@ -80,7 +80,7 @@ impl<'a> Ledger<'a> {
                 self.users.want(group, false);
                 self.losses.dismiss(|user| self.users.is_in(user, group));
             }
-            Order::Load(load) => self.events.entry(load.app).or_default().expect(load.events.into()),
+            Order::Load(load) => self.events_of(load.app).expect(load.events.into()),
             Order::Hold(&Hold { app, flows, .. }) => {
                 self.holds.insert(app, Held { uses: 1, answers: vec![0; flows as usize] });
             }
@@ -151,7 +151,7 @@ impl<'a> Ledger<'a> {
             }
             (Witness::App(app), observation) => self.see_app(app, &observation),
             (Witness::Browser, Observation::Shown { user, event }) => {
-                if !self.events.values_mut().any(|events| events.show(&user, event)) {
+                if !self.show(&user, event) {
                     self.faults.push(format!("{user} was shown event {event}, which nobody sent to it"));
                 }
             }
@@ -160,11 +160,21 @@ impl<'a> Ledger<'a> {
         }
     }
 
+    fn events_of(&mut self, app: Ref<App>) -> &mut Events {
+        self.events.entry(app).or_insert_with(|| Events::new(first_event(app.index())))
+    }
+
+    /// Returns whether somebody was to send this event to `user`. Its number tells which app.
+    fn show(&mut self, user: &str, event: EventId) -> bool {
+        let former = self.events.iter_mut().rfind(|(app, _)| first_event(app.index()) <= event);
+        former.is_some_and(|(_, events)| events.show(user, event))
+    }
+
     fn see_app(&mut self, app: Ref<App>, observation: &Observation) {
         let name = &self.scenario.apps[app].name;
         match observation {
-            Observation::Sent { user, event, .. } => self.events.entry(app).or_default().send(user, *event),
-            Observation::Settled { event, .. } => self.events.entry(app).or_default().settle(*event),
+            Observation::Sent { user, event, .. } => self.events_of(app).send(user, *event),
+            Observation::Settled { event, .. } => self.events_of(app).settle(*event),
             Observation::FlowAnswered { index } => {
                 let answers = self.holds.get_mut(&app).and_then(|held| held.answers.get_mut(*index as usize));
                 match answers {

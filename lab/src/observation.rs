@@ -8,8 +8,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::orbited::Transport;
 
-/// The number of an event of an app group, counted from 1 across all its users.
+/// The number of an event of an app, unique in a scenario: the app's place in its file above, and below, in
+/// [`EVENT_NUMBER_BITS`], a number counted from 1 across all its users.
 pub type EventId = u64;
+
+/// The lower bits of an [`EventId`].
+pub const EVENT_NUMBER_BITS: u32 = 32;
+
+/// The first event of app number `app`, counted from 0.
+pub fn first_event(app: usize) -> EventId {
+    ((app as EventId) << EVENT_NUMBER_BITS) + 1
+}
 
 /// One thing that an actor saw or did. Who reported it is known from the channel that it came by.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -23,6 +23,7 @@ use self::held::Held;
 use self::schedule::{Load, Schedule};
 use super::wire::Wire;
 use super::{Actor, ConnId, Input, Output};
+use crate::observation::EventId;
 
 /// How long a request may stay unanswered.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
@@ -43,6 +44,8 @@ pub struct AppConfig {
     pub routes: u16,
     /// The users to whom events go.
     pub users: Vec<String>,
+    /// The number of its first event; the others follow.
+    pub first_event: EventId,
     /// The location of their browsers.
     pub location: String,
     /// Of its random numbers.
@@ -100,7 +103,7 @@ impl App {
     pub fn new(config: AppConfig) -> Self {
         Self {
             wire: Wire::new(HALF_CLOSE),
-            schedule: Schedule::new(config.users.len(), config.seed),
+            schedule: Schedule::new(&config),
             dispatch: Dispatch::new(config.clone()),
             held: Held::default(),
             config,

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use crate::observation::EventId;
 
 /// The events of one app.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Events {
+    first: EventId,
     /// How many the scenario has ordered so far.
     expected: u64,
     by_id: BTreeMap<EventId, EventView>,
@@ -40,12 +41,17 @@ pub struct EventCounts {
 }
 
 impl Events {
+    /// None so far; they will be numbered from `first`.
+    pub(super) fn new(first: EventId) -> Self {
+        Self { first, expected: 0, by_id: BTreeMap::new(), latest_shown: BTreeMap::new(), out_of_order: 0 }
+    }
+
     pub(super) fn expect(&mut self, events: u64) {
         self.expected += events;
     }
 
     pub(super) fn send(&mut self, user: &str, event: EventId) {
-        self.by_id.entry(event).or_insert_with(|| EventView { user: user.to_owned(), settled: false, shown: 0 });
+        self.view(user, event);
     }
 
     pub(super) fn settle(&mut self, event: EventId) {
@@ -57,18 +63,21 @@ impl Events {
     /// A browser has shown an event. Returns whether it is one of this app's, for this user. Reports of two hosts may
     /// cross, so an event may be shown before it is known to be sent.
     pub(super) fn show(&mut self, user: &str, event: EventId) -> bool {
-        let view =
-            self.by_id.entry(event).or_insert_with(|| EventView { user: user.to_owned(), settled: false, shown: 0 });
-        if view.user != user || event > self.expected {
+        let is_expected = event.checked_sub(self.first).is_some_and(|before| before < self.expected);
+        if !is_expected || self.by_id.get(&event).is_some_and(|view| view.user != user) {
             return false;
         }
-        view.shown += 1;
+        self.view(user, event).shown += 1;
         let latest = self.latest_shown.entry(user.to_owned()).or_default();
         if event < *latest {
             self.out_of_order += 1;
         }
         *latest = event.max(*latest);
         true
+    }
+
+    fn view(&mut self, user: &str, event: EventId) -> &mut EventView {
+        self.by_id.entry(event).or_insert_with(|| EventView { user: user.to_owned(), settled: false, shown: 0 })
     }
 
     pub(super) fn counts(&self) -> EventCounts {
@@ -97,7 +106,7 @@ mod tests {
     use super::*;
 
     fn events(expected: u64) -> Events {
-        let mut events = Events::default();
+        let mut events = Events::new(1);
         events.expect(expected);
         events
     }
@@ -121,6 +130,8 @@ mod tests {
         events.send("alice", 1);
         assert!(!events.show("bob", 1));
         assert!(!events.show("alice", 3));
+        assert!(!events.show("alice", 0));
+        assert_eq!(events.counts().sent, 1);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use halod_core::user::route_of;
 
 use super::*;
 use crate::orbited::Transport;
-use crate::scenario::Way;
+use crate::scenario::{Action, Way};
 
 const SOURCE: &str = "\
 scenario: x
@@ -25,6 +25,12 @@ fn scenario() -> Scenario {
     assert_eq!(["b1", "a1"].map(|user| route_of(user, 2).number()), [1, 2], "the tests below count on it");
     scenario
 }
+
+const STEPS_OF_TWO_APPS: &str = "
+steps:
+  - load: {app: p, events: 1, rate: 1/s}
+  - load: {app: q, events: 2, rate: 1/s}
+";
 
 /// A ledger and shorthands for what it hears.
 struct Stage<'a> {
@@ -200,6 +206,33 @@ fn a_restarted_node_is_another_process_and_no_change_of_node() {
     stage.rests();
     let reconnects = stage.ledger.close_step("restart".into()).reconnects["a"];
     assert_eq!((reconnects.on_moved_routes, reconnects.of_moved, reconnects.others), (0, 0, 0));
+}
+
+#[test]
+fn an_event_is_of_the_app_that_its_number_names() {
+    let source = SOURCE.replace("steps: []", "apps: {p: {}, q: {}}") + STEPS_OF_TWO_APPS;
+    let scenario = Scenario::parse("x.yaml", &source).unwrap();
+    let mut ledger = Ledger::new(&scenario);
+    let [p, q] = scenario.apps.entries().map(|(app, _)| app).collect::<Vec<_>>()[..] else { panic!("two apps") };
+    for step in &scenario.steps {
+        let Action::Load(load) = &step.action else { panic!("it is a load") };
+        ledger.order(ms(0), Order::Load(load), "step");
+    }
+    let mut see = |by, observation| ledger.see(Seen { at: ms(1), by, observation });
+    let shown = |user: &str, event| Observation::Shown { user: user.into(), event };
+    // Shown before it is known to be sent, and the first of the second app.
+    see(Witness::Browser, shown("a1", first_event(1)));
+    see(Witness::App(q), Observation::Sent { user: "a1".into(), event: first_event(1), attempt: 1 });
+    see(Witness::App(p), Observation::Sent { user: "b1".into(), event: first_event(0), attempt: 1 });
+    // Of a user that it is not for, and beyond the load of either app.
+    see(Witness::Browser, shown("a1", first_event(0)));
+    see(Witness::Browser, shown("b1", first_event(0) + 1));
+    see(Witness::Browser, shown("b1", first_event(1) + 2));
+    let nobody_sent = |user, event: EventId| format!("{user} was shown event {event}, which nobody sent to it");
+    let faults = [("a1", first_event(0)), ("b1", first_event(0) + 1), ("b1", first_event(1) + 2)];
+    assert_eq!(ledger.take_faults(), faults.map(|(user, event)| nobody_sent(user, event)));
+    assert_eq!(ledger.check_loads(), Err("p: of 1 events, 1 are sent, 0 answered, 0 shown".into()));
+    assert_eq!(ledger.check(Condition::Delivered(1)), Ok(()));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 
+use super::AppConfig;
 use crate::observation::EventId;
 
 /// A user of the app, by its position in the config.
@@ -30,11 +31,12 @@ pub(super) struct Load {
     pub(super) due: Instant,
 }
 
-/// All loads of an app. Events are numbered from 1 in the order in which they fall due.
+/// All loads of an app. Events are numbered in the order in which they fall due.
 #[derive(Debug)]
 pub(super) struct Schedule {
     loads: Vec<Load>,
-    numbered: EventId,
+    /// The number of the next event.
+    next_event: EventId,
     users: usize,
     /// The rest of the users, shuffled; each gets one event before any gets two.
     deck: Vec<UserIndex>,
@@ -42,8 +44,14 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    pub(super) fn new(users: usize, seed: u64) -> Self {
-        Self { loads: Vec::new(), numbered: 0, users, deck: Vec::new(), rng: StdRng::seed_from_u64(seed) }
+    pub(super) fn new(config: &AppConfig) -> Self {
+        Self {
+            loads: Vec::new(),
+            next_event: config.first_event,
+            users: config.users.len(),
+            deck: Vec::new(),
+            rng: StdRng::seed_from_u64(config.seed),
+        }
     }
 
     /// Begins a load, beside those that run. Without users there is nobody to send to.
@@ -60,8 +68,8 @@ impl Schedule {
         let load = &mut self.loads[index];
         load.due = load.due + load.interval;
         load.events -= 1;
-        self.numbered += 1;
-        let event = Event { id: self.numbered, body_bytes: load.body_bytes };
+        let event = Event { id: self.next_event, body_bytes: load.body_bytes };
+        self.next_event += 1;
         if load.events == 0 {
             self.loads.remove(index);
         }
@@ -85,6 +93,13 @@ impl Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::actors::app::tests;
+
+    /// Of an app whose events are numbered from 1,001.
+    fn schedule(users: usize, seed: u64) -> Schedule {
+        let users = (0..users).map(|user| format!("u{user}")).collect();
+        Schedule::new(&AppConfig { users, seed, first_event: 1_001, ..tests::config(&[], 1) })
+    }
 
     fn at(ms: u64) -> Instant {
         Instant::ORIGIN + Duration::from_millis(1_000 + ms)
@@ -96,7 +111,7 @@ mod tests {
 
     #[test]
     fn events_are_evenly_spaced_and_numbered_over_all_loads() {
-        let mut schedule = Schedule::new(3, 1);
+        let mut schedule = schedule(3, 1);
         schedule.add(load(3, 10));
         schedule.add(load(2, 15));
         let mut due = Vec::new();
@@ -105,13 +120,13 @@ mod tests {
             let (_, event) = schedule.take_due(next).unwrap();
             due.push((next, event.id));
         }
-        assert_eq!(due, [(at(0), 1), (at(0), 2), (at(10), 3), (at(15), 4), (at(20), 5)]);
+        assert_eq!(due, [(at(0), 1_001), (at(0), 1_002), (at(10), 1_003), (at(15), 1_004), (at(20), 1_005)]);
     }
 
     #[test]
     fn every_user_gets_about_as_many_and_the_seed_decides_the_order() {
         let users = |seed| {
-            let mut schedule = Schedule::new(4, seed);
+            let mut schedule = schedule(4, seed);
             schedule.add(load(12, 0));
             std::iter::from_fn(|| schedule.take_due(at(0)).map(|(user, _)| user)).collect::<Vec<_>>()
         };
@@ -126,7 +141,7 @@ mod tests {
 
     #[test]
     fn nobody_to_send_to_is_nothing_to_do() {
-        let mut schedule = Schedule::new(0, 1);
+        let mut schedule = schedule(0, 1);
         schedule.add(load(5, 0));
         assert_eq!((schedule.next(), schedule.take_due(at(9))), (None, None));
     }

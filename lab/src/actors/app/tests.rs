@@ -13,13 +13,14 @@ fn app_for(users: &[&str]) -> Stage<App> {
     Stage::new(App::new(config(users, 1)))
 }
 
-fn config(users: &[&str], routes: u16) -> AppConfig {
+pub(super) fn config(users: &[&str], routes: u16) -> AppConfig {
     AppConfig {
         name: "a".into(),
         server: "10.0.0.1".parse().unwrap(),
         app_port_first: 9001,
         routes,
         users: users.iter().map(|user| (*user).to_owned()).collect(),
+        first_event: 1,
         location: "/demo".into(),
         seed: 1,
     }

@@ -26,6 +26,7 @@ use crate::actors::node::{self, NodeConfig};
 use crate::addresses::{self, Pair};
 use crate::engine::Witness;
 use crate::network::{Attachment, LinkConfig, PortId, Role, Segment};
+use crate::observation::first_event;
 use crate::scenario::{App, BrowserGroup, Client, Link, Node, Ref, RunHost, Scenario, Success};
 use crate::stacks::{StackConfig, StackId};
 
@@ -272,6 +273,7 @@ impl<'a> World<'a> {
             app_port_first: addresses::port_first(Side::App, routes),
             routes,
             users: users.collect(),
+            first_event: first_event(app.index()),
             location: LOCATION.to_owned(),
             seed: seed(self.scenario.seed, &entry.name, 1),
         });
