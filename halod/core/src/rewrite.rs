@@ -267,7 +267,7 @@ impl Rewrite {
         let Some((side, route)) = self.service(destination) else { return Decision::Now(Verdict::Accept) };
         let key = FlowKey { client: source, service: destination };
         if packet.flags().is_initial_syn() && !self.is_pinned(key) {
-            return self.begin(now, packet, side, route);
+            return self.begin(now, &packet, side, route);
         }
         let Some(flow) = self.flows.sent_by_client(source, destination) else {
             return Decision::Now(self.stray(&packet));
@@ -324,7 +324,7 @@ impl Rewrite {
         })
     }
 
-    fn begin(&mut self, now: Instant, packet: TcpPacket<'_>, side: Side, route: RouteId) -> Decision {
+    fn begin(&mut self, now: Instant, packet: &TcpPacket<'_>, side: Side, route: RouteId) -> Decision {
         if !packet.checksum_ok() {
             self.counters.bad_checksums += 1;
             return Decision::Now(Verdict::Drop);
@@ -333,14 +333,14 @@ impl Rewrite {
         let owner = self.routing.owner(route);
         let Some((owner, node)) = owner.and_then(|owner| Some((owner, owner.address(side, client.ip())?))) else {
             self.counters.unowned += 1;
-            return Decision::Now(answer(&packet));
+            return Decision::Now(answer(packet));
         };
         if self.routing.suspects.contains(&owner.session) {
             return Decision::Later(FlowKey { client, service });
         }
         let masquerade = self.masquerades.get(&node.ip()).copied();
         let new = NewFlow { client, service, node, session: owner.session, route, side, masquerade };
-        match self.flows.begin(now, new, &packet) {
+        match self.flows.begin(now, new, packet) {
             Ok(_) => Decision::Begun(FlowKey { client, service }),
             Err(_) => {
                 self.counters.no_room += 1;
