@@ -94,10 +94,18 @@ impl Child {
     ///
     /// EPIPE if the process has closed its stdin.
     pub fn send(&mut self, command: &impl Serialize) -> io::Result<()> {
-        let stdin = self.stdin.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
         let mut line = serde_json::to_vec(command)?;
         line.push(b'\n');
-        stdin.write_all(&line)
+        self.write(&line)
+    }
+
+    /// Writes to its stdin. Blocks as [`Child::send`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Child::send`].
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stdin.as_mut().ok_or(io::ErrorKind::BrokenPipe)?.write_all(bytes)
     }
 
     /// Tells the process to end, by the end of its stdin.

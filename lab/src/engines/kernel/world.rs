@@ -17,7 +17,7 @@ use super::hosts::Host;
 use super::inbox::{Inbox, Incoming, StartId};
 use super::netlink::{InterfaceConfig, Route};
 use super::netns::Netns;
-use super::process::{Child, Stderr};
+use super::process::Child;
 use super::tun::Tun;
 use crate::actors::app::AppConfig;
 use crate::actors::browser::{Browser, BrowserConfig};
@@ -176,8 +176,8 @@ impl<'a> World<'a> {
         let kernel_host = self.nodes.get_mut(&node).expect("every node has a host");
         kernel_host.process = None;
         let reports = self.inbox.reports(start, Witness::Node(node))?;
-        let child = Child::spawn(&entry.name, &kernel_host.netns, &host.arguments(), Stderr::Inherit, reports)
-            .with_context(|| format!("the process of {}", entry.name))?;
+        let child =
+            host.start(&kernel_host.netns, reports).with_context(|| format!("the process of {}", entry.name))?;
         Ok(&mut kernel_host.process.insert(Process { start, child }).child)
     }
 
@@ -279,8 +279,7 @@ impl<'a> World<'a> {
         });
         let start = self.next_start();
         let reports = self.inbox.reports(start, Witness::App(app))?;
-        let child = Child::spawn(&entry.name, &host.netns, &spec.arguments(), Stderr::Inherit, reports)
-            .with_context(|| format!("the process of {}", entry.name))?;
+        let child = spec.start(&host.netns, reports).with_context(|| format!("the process of {}", entry.name))?;
         host.process = Some(Process { start, child });
         Ok(())
     }
