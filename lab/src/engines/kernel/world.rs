@@ -262,7 +262,8 @@ impl<'a> World<'a> {
 
     fn start_app(&mut self, app: Ref<App>, entry: &App, host: &mut KernelHost) -> anyhow::Result<()> {
         if let Some(ports) = entry.ports {
-            let range = format!("32768 {}", 32_768 + u32::from(ports) - 1);
+            let first = addresses::LOCAL_PORT_FIRST;
+            let range = format!("{first} {}", first + (ports - 1));
             host.netns.set_sysctl("ipv4.ip_local_port_range", &range)?;
         }
         let routes = self.scenario.router.routes;
