@@ -1,12 +1,14 @@
 //! A process of a host: started in the host's namespace, spoken to by lines, killed with the lab.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::thread::{self, JoinHandle};
 
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::Serialize;
@@ -148,6 +150,22 @@ impl Drop for Child {
             let _ = reader.join();
         }
     }
+}
+
+/// Starts `command` in a PID namespace of its own: whatever it starts ends when it does, however that comes.
+///
+/// To be called on the main thread only, as [`Child::spawn`].
+///
+/// # Errors
+///
+/// If there can be no such namespace or no process.
+pub fn spawn_with_descendants(command: &mut Command) -> io::Result<std::process::Child> {
+    let own = File::open("/proc/self/ns/pid")?;
+    // This moves only what is started from here on; its first process is the one whose end is the end of all.
+    unshare(CloneFlags::CLONE_NEWPID)?;
+    let child = command.spawn();
+    setns(own, CloneFlags::CLONE_NEWPID)?;
+    child
 }
 
 /// A command that runs any program inside `netns`, and dies with the thread that starts it.
