@@ -14,6 +14,28 @@ use crate::scenario::{Family, Network};
 pub const PREFIX_V4: u8 = 16;
 /// The length of every IPv6 subnet's prefix.
 pub const PREFIX_V6: u8 = 64;
+/// The first nodes and browsers, clients and apps on their segments.
+const NODE_FIRST: u16 = 0x0101;
+const BROWSER_FIRST: u16 = 0x0101;
+const CLIENT_FIRST: u16 = 0x0081;
+const APP_FIRST: u16 = 0x0011;
+/// On the nodes' segment, where "packet too big" comes from; nobody is there on the other.
+const ICMP_SOURCE: u16 = 0xfffe;
+
+/// How many nodes there is room for.
+pub const NODES_MAX: u16 = ICMP_SOURCE - NODE_FIRST;
+/// How many browsers there is room for, in all groups.
+pub const BROWSERS_MAX: u16 = ICMP_SOURCE - BROWSER_FIRST;
+/// How many clients there is room for, on both segments.
+pub const CLIENTS_MAX: u16 = BROWSER_FIRST - CLIENT_FIRST;
+/// How many apps there is room for.
+pub const APPS_MAX: u16 = CLIENT_FIRST - APP_FIRST;
+
+/// The first local port of an app whose ports are counted, and how many there are from there on.
+pub const LOCAL_PORT_FIRST: u16 = 1 << 15;
+/// See [`LOCAL_PORT_FIRST`].
+pub const LOCAL_PORTS_MAX: u16 = u16::MAX - LOCAL_PORT_FIRST + 1;
+
 /// Where nodes serve browsers.
 pub const NODE_BROWSER_PORT: u16 = 8000;
 /// Where nodes serve apps.
@@ -79,22 +101,22 @@ pub fn router(segment: Segment) -> Pair {
 
 /// Node number `index`, counted from 0.
 pub fn node(index: usize) -> Pair {
-    Pair::of(Segment::Lan, number(0x0101, index))
+    Pair::of(Segment::Lan, number(NODE_FIRST, index))
 }
 
 /// App number `index`, counted from 0.
 pub fn app(index: usize) -> Pair {
-    Pair::of(Segment::Wan, number(0x0011, index))
+    Pair::of(Segment::Wan, number(APP_FIRST, index))
 }
 
 /// Client number `index`, counted from 0.
 pub fn client(on: Network, index: usize) -> Pair {
-    Pair::of(segment(on), number(0x0081, index))
+    Pair::of(segment(on), number(CLIENT_FIRST, index))
 }
 
 /// Browser number `index` of all groups together, counted from 0.
 pub fn browser(index: usize) -> Pair {
-    Pair::of(Segment::Wan, number(0x0101, index))
+    Pair::of(Segment::Wan, number(BROWSER_FIRST, index))
 }
 
 /// The segment that a client is on.
@@ -112,8 +134,9 @@ pub fn control() -> SocketAddr {
 
 /// Where "packet too big" of a link comes from: hosts of the nodes' subnet that do not exist otherwise.
 pub fn icmp_source() -> IcmpSource {
-    let v4 = Ipv4Addr::new(10, 2, 255, 254);
-    IcmpSource { v4: Some(v4), v6: Some(Ipv6Addr::new(0xfd00, 2, 0, 0, 0, 0, 0, 0xfffe)) }
+    let [high, low] = ICMP_SOURCE.to_be_bytes();
+    let v4 = Ipv4Addr::new(10, 2, high, low);
+    IcmpSource { v4: Some(v4), v6: Some(Ipv6Addr::new(0xfd00, 2, 0, 0, 0, 0, 0, ICMP_SOURCE)) }
 }
 
 /// The first port of one side, for `routes` routes.
@@ -130,5 +153,8 @@ pub fn port(side: Side, routes: u16, route: RouteId) -> u16 {
 }
 
 fn number(first: u16, index: usize) -> u16 {
-    u16::try_from(index).ok().and_then(|index| first.checked_add(index)).expect("a segment has 65,000 hosts at most")
+    u16::try_from(index)
+        .ok()
+        .and_then(|index| first.checked_add(index))
+        .expect("a scenario has no more hosts than there is room for")
 }

@@ -144,17 +144,19 @@ fn print(text: &str) {
 }
 
 /// Is a node or an app until the lab ends.
-fn be_host(spec: Option<OsString>) -> ExitCode {
-    let spec = spec.unwrap_or_default();
-    let host = serde_json::from_slice::<hosts::Host>(spec.as_encoded_bytes());
-    let outcome = match host {
-        Ok(host) => host.run(),
-        Err(error) => Err(error.into()),
+fn be_host(length: Option<OsString>) -> ExitCode {
+    let host = match hosts::Host::read(&length.unwrap_or_default().to_string_lossy()) {
+        Ok(host) => host,
+        Err(error) => {
+            eprintln!("a host that cannot be read: {error}");
+            return ExitCode::FAILURE;
+        }
     };
-    match outcome {
+    let name = host.name().to_owned();
+    match host.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{}: {error}", spec.to_string_lossy());
+            eprintln!("{name}: {error}");
             ExitCode::FAILURE
         }
     }

@@ -110,8 +110,8 @@ fn lost_events(snapshot: &Snapshot) -> impl Iterator<Item = String> {
     let broken =
         snapshot.loads.iter().filter(|(_, load)| (load.lost, load.shown_twice, load.out_of_order) != (0, 0, 0));
     broken.map(|(app, load)| {
-        let (lost, twice, late) = (load.lost, load.shown_twice, load.out_of_order);
-        format!("events of {app}: {lost} lost, {twice} shown twice, {late} out of order")
+        let (lost, twice, disordered) = (load.lost, load.shown_twice, load.out_of_order);
+        format!("events of {app}: {lost} lost, {twice} shown twice, {disordered} out of order")
     })
 }
 
@@ -272,20 +272,32 @@ impl<'s> Play<'_, 's> {
             .with_context(|| format!("the last events within {LOADS_WITHIN:?}"))
     }
 
-    /// Takes in observations until `check` is content, at most until `end`.
+    /// Takes in observations until `check` is content, at most until `end` or a fault.
     fn await_all(&mut self, end: Instant, check: impl Fn(&Ledger<'_>) -> Result<(), String>) -> anyhow::Result<()> {
         loop {
-            let wrong = match check(&self.ledger) {
-                Ok(()) => return Ok(()),
-                Err(wrong) => wrong,
-            };
-            let Some(seen) = self.engine.next(end)? else { return Err(NotInTime(wrong).into()) };
-            self.ledger.see(seen);
+            let now = self.engine.now();
             // A check costs more than an observation: all that wait are taken in first.
-            while let Some(seen) = self.engine.next(Instant::ORIGIN)? {
-                self.ledger.see(seen);
+            self.catch_up(now)?;
+            let faults = self.ledger.take_faults();
+            anyhow::ensure!(faults.is_empty(), "{}", faults.join("; "));
+            let Err(wrong) = check(&self.ledger) else { return Ok(()) };
+            // What never stops being observed, as under load, must not keep this from ending.
+            let seen = if now < end { self.engine.next(end)? } else { None };
+            let Some(seen) = seen else { return Err(NotInTime(wrong).into()) };
+            self.ledger.see(seen);
+        }
+    }
+
+    /// Takes in what was observed before `now`.
+    fn catch_up(&mut self, now: Instant) -> anyhow::Result<()> {
+        while let Some(seen) = self.engine.next(Instant::ORIGIN)? {
+            let at = seen.at;
+            self.ledger.see(seen);
+            if at >= now {
+                break;
             }
         }
+        Ok(())
     }
 }
 
@@ -317,3 +329,6 @@ fn describe(condition: Condition) -> String {
         Condition::Settled => "all at rest".into(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,9 +44,9 @@ pub fn packet(stray: &Stray, source: SocketAddr, destination: SocketAddr) -> Vec
     packet
 }
 
-/// Whether a packet that came back is an RST.
+/// Whether a packet that came back is an RST with a right checksum.
 pub fn is_reset(mut packet: Vec<u8>) -> bool {
-    matches!(Packet::parse(&mut packet), Ok(Packet::Tcp(tcp)) if tcp.flags().contains(TcpFlags::RST))
+    matches!(Packet::parse(&mut packet), Ok(Packet::Tcp(tcp)) if tcp.flags().contains(TcpFlags::RST) && tcp.checksum_ok())
 }
 
 /// Makes the IP header tell the length that the packet has.

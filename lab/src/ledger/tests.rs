@@ -209,6 +209,26 @@ fn a_restarted_node_is_another_process_and_no_change_of_node() {
 }
 
 #[test]
+fn a_connection_reaches_one_node_but_its_port_may_be_used_again() {
+    let scenario = scenario();
+    let mut stage = Stage::new(&scenario);
+    let peer = SocketAddr::from(([10, 1, 1, 1], 5));
+    let attached = |user: &str| Observation::Attached { user: user.into(), transport: Transport::Sse, peer };
+    // The connection of a1 to n2.
+    stage.node_sees(10, 0, attached("a1"));
+    assert_eq!(stage.ledger.take_faults(), ["the connection of a1 from 10.1.1.1:5 reached two nodes"]);
+
+    let mut stage = Stage::new(&scenario);
+    stage.node_sees(10, 1, Observation::Detached { user: "a1".into() });
+    stage.node_sees(11, 0, attached("b1"));
+    stage.attach(12, 0, "b1");
+    stage.node_sees(13, 1, attached("a1"));
+    stage.fault(14, Fault::Crash);
+    stage.node_sees(15, 0, attached("b1"));
+    assert_eq!(stage.ledger.take_faults(), [""; 0]);
+}
+
+#[test]
 fn an_event_is_of_the_app_that_its_number_names() {
     let source = SOURCE.replace("steps: []", "apps: {p: {}, q: {}}") + STEPS_OF_TWO_APPS;
     let scenario = Scenario::parse("x.yaml", &source).unwrap();

@@ -27,14 +27,21 @@ struct UserView {
     wanted: bool,
     /// It was connected when the last step ended.
     was_connected: bool,
-    /// Where it is attached, and since when.
-    attached: BTreeMap<Ref<Node>, Instant>,
+    /// Where it is attached.
+    attached: BTreeMap<Ref<Node>, Attachment>,
     /// Between two long polls nobody can tell whether the browser is gone, so a node is slow to say it.
     polls: bool,
     /// The node that served it last, and when it began to.
     home: Option<(Instant, Ref<Node>)>,
     /// How often it changed node in this step.
     changes: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Attachment {
+    since: Instant,
+    /// The client's end, unless others may look the same.
+    peer: Option<SocketAddr>,
 }
 
 impl Users {
@@ -82,13 +89,16 @@ impl Users {
     ) -> Result<(), String> {
         // Users of tools like curl are nobody's browser.
         let Some(user) = self.by_name.get_mut(name) else { return Ok(()) };
-        user.attached.insert(node, at);
+        let former = user.attached.insert(node, Attachment { since: at, peer });
         user.polls = transport == Transport::Xhr;
         let is_news = user.home.is_none_or(|(since, _)| since <= at);
         if is_news {
             let changed = user.home.is_some_and(|(_, home)| home != node);
             user.changes += u32::from(changed);
             user.home = Some((at, node));
+        }
+        if let Some(former) = former.filter(|former| former.peer != peer) {
+            forget(&mut self.nodes_by_peer, former, node);
         }
         if let Some(peer) = peer
             && let Some(other) = self.nodes_by_peer.insert(peer, node)
@@ -101,8 +111,10 @@ impl Users {
 
     pub(super) fn detach(&mut self, at: Instant, name: &str, node: Ref<Node>) {
         let Some(user) = self.by_name.get_mut(name) else { return };
-        if user.attached.get(&node).is_some_and(|&since| since <= at) {
-            user.attached.remove(&node);
+        if user.attached.get(&node).is_some_and(|attachment| attachment.since <= at)
+            && let Some(former) = user.attached.remove(&node)
+        {
+            forget(&mut self.nodes_by_peer, former, node);
         }
     }
 
@@ -110,8 +122,9 @@ impl Users {
     pub(super) fn lose(&mut self, node: Ref<Node>) -> Vec<(String, Transport)> {
         let mut served = Vec::new();
         for (name, user) in &mut self.by_name {
-            let was_attached = user.attached.remove(&node).is_some();
-            if was_attached && user.wanted && user.home.is_some_and(|(_, home)| home == node) {
+            let Some(former) = user.attached.remove(&node) else { continue };
+            forget(&mut self.nodes_by_peer, former, node);
+            if user.wanted && user.home.is_some_and(|(_, home)| home == node) {
                 served.push((name.clone(), user.transport));
             }
         }
@@ -167,5 +180,14 @@ impl Users {
             }
         }
         reconnects
+    }
+}
+
+/// A connection that has ended: its client may use the same end again, and then any node may serve it.
+fn forget(nodes_by_peer: &mut BTreeMap<SocketAddr, Ref<Node>>, former: Attachment, node: Ref<Node>) {
+    if let Some(peer) = former.peer
+        && nodes_by_peer.get(&peer) == Some(&node)
+    {
+        nodes_by_peer.remove(&peer);
     }
 }

@@ -19,6 +19,7 @@ use crate::{Test, lab};
 
 pub(crate) const TESTS: &[Test] = &[
     ("a_killed_lab_leaves_nothing_behind", None, a_killed_lab_leaves_nothing_behind),
+    ("a_killed_lab_takes_its_commands_along", None, a_killed_lab_takes_its_commands_along),
     ("two_labs_run_side_by_side", None, two_labs_run_side_by_side),
 ];
 
@@ -43,6 +44,34 @@ const BUSY_PROCESSES: usize = 5;
 /// One for the router, one for each node and app.
 const BUSY_NAMESPACES: usize = 5;
 
+/// A shell and two processes of it, all of which would outlive the test.
+const COMMAND: &str = "
+scenario: command
+about: It is killed while it runs a command.
+router: {routes: 24}
+nodes: {n: 1}
+steps:
+  - run: {on: router, command: 'sleep 1000 & sleep 1001; true'}
+";
+
+fn a_killed_lab_takes_its_commands_along() {
+    prctl::set_child_subreaper(true).unwrap();
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("command.yaml");
+    fs::write(&file, COMMAND).unwrap();
+    let mut lab = lab(&["run", file.to_str().unwrap()]).stdout(Stdio::null()).spawn().unwrap();
+    eventually("the command runs", || {
+        assert_eq!(lab.try_wait().unwrap(), None, "the lab ended by itself");
+        let sleeps = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "sleep\n");
+        let is_command_of_lab = |pid| parent(pid).and_then(parent) == Some(lab.id());
+        pids().into_iter().filter(sleeps).filter(|&pid| is_command_of_lab(pid)).count() == 2
+    });
+    lab.kill().unwrap();
+    lab.wait().unwrap();
+    all_have_ended();
+    prctl::set_child_subreaper(false).unwrap();
+    fs::remove_file(file).unwrap();
+}
+
 fn a_killed_lab_leaves_nothing_behind() {
     let before = surroundings();
     // Who outlives the lab becomes a child of this process, so that none can hide.
@@ -64,13 +93,7 @@ fn a_killed_lab_leaves_nothing_behind() {
 
     busy.kill().unwrap();
     busy.wait().unwrap();
-    eventually("all processes have ended", || match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-        Err(Errno::ECHILD) => true,
-        Ok(WaitStatus::StillAlive) => false,
-        // One that was reaped.
-        Ok(_) => false,
-        Err(error) => panic!("{error}"),
-    });
+    all_have_ended();
     eventually("all namespaces are gone", || {
         namespaces_in_use().into_iter().all(|(_, netns)| !namespaces.contains(&netns))
     });
@@ -86,6 +109,17 @@ fn two_labs_run_side_by_side() {
         let output = lab.wait_with_output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     }
+}
+
+/// Every process that outlived the lab has ended; they are children of this one.
+fn all_have_ended() {
+    eventually("all processes have ended", || match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+        Err(Errno::ECHILD) => true,
+        Ok(WaitStatus::StillAlive) => false,
+        // One that was reaped.
+        Ok(_) => false,
+        Err(error) => panic!("{error}"),
+    });
 }
 
 #[track_caller]

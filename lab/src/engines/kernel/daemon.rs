@@ -1,9 +1,9 @@
 //! The real daemon, as a process of its own in the router's namespace.
 
 use std::collections::VecDeque;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -97,19 +97,20 @@ impl Daemon {
     ///
     /// # Errors
     ///
-    /// It does not stop in time.
-    pub fn stop(mut self) -> io::Result<ExitStatus> {
+    /// It does not stop in time, or not with exit status 0; with its log to the end.
+    pub fn stop(mut self) -> anyhow::Result<()> {
         kill(Pid::from_raw(self.process.id().cast_signed()), Signal::SIGTERM)?;
         let deadline = Instant::now() + PATIENCE;
-        loop {
+        let status = loop {
             if let Some(status) = self.process.try_wait()? {
-                return Ok(status);
+                break status;
             }
-            if Instant::now() > deadline {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "halod does not stop on SIGTERM"));
-            }
+            anyhow::ensure!(Instant::now() < deadline, "halod does not stop on SIGTERM: {}", self.log());
             thread::sleep(Duration::from_millis(2));
-        }
+        };
+        self.reader.take().map(JoinHandle::join);
+        anyhow::ensure!(status.success(), "halod ended with {status} on SIGTERM: {}", self.log());
+        Ok(())
     }
 }
 

@@ -122,7 +122,7 @@ impl Engine for World<'_> {
         });
         let mut command = process::command(self.netns(run.on), "sh")?;
         command.args(["-c", &line]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let Output { status, stdout, stderr } = wait(command.spawn()?)?;
+        let Output { status, stdout, stderr } = wait(process::spawn_with_descendants(&mut command)?)?;
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         Ok(CommandOutcome { status: status.code(), stdout: text(stdout), stderr: text(stderr) })
     }
@@ -147,7 +147,7 @@ impl World<'_> {
     }
 }
 
-/// Waits for the end of a command, and kills it if that does not come.
+/// Waits for the end of a command, and kills it with all that it has started if that does not come.
 fn wait(child: std::process::Child) -> anyhow::Result<Output> {
     let id = nix::unistd::Pid::from_raw(child.id().cast_signed());
     let (sender, receiver) = std::sync::mpsc::channel();

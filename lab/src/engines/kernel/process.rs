@@ -1,12 +1,14 @@
 //! A process of a host: started in the host's namespace, spoken to by lines, killed with the lab.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::thread::{self, JoinHandle};
 
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::Serialize;
@@ -94,10 +96,18 @@ impl Child {
     ///
     /// EPIPE if the process has closed its stdin.
     pub fn send(&mut self, command: &impl Serialize) -> io::Result<()> {
-        let stdin = self.stdin.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
         let mut line = serde_json::to_vec(command)?;
         line.push(b'\n');
-        stdin.write_all(&line)
+        self.write(&line)
+    }
+
+    /// Writes to its stdin. Blocks as [`Child::send`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Child::send`].
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stdin.as_mut().ok_or(io::ErrorKind::BrokenPipe)?.write_all(bytes)
     }
 
     /// Tells the process to end, by the end of its stdin.
@@ -140,6 +150,22 @@ impl Drop for Child {
             let _ = reader.join();
         }
     }
+}
+
+/// Starts `command` in a PID namespace of its own: whatever it starts ends when it does, however that comes.
+///
+/// To be called on the main thread only, as [`Child::spawn`].
+///
+/// # Errors
+///
+/// If there can be no such namespace or no process.
+pub fn spawn_with_descendants(command: &mut Command) -> io::Result<std::process::Child> {
+    let own = File::open("/proc/self/ns/pid")?;
+    // This moves only what is started from here on; its first process is the one whose end is the end of all.
+    unshare(CloneFlags::CLONE_NEWPID)?;
+    let child = command.spawn();
+    setns(own, CloneFlags::CLONE_NEWPID)?;
+    child
 }
 
 /// A command that runs any program inside `netns`, and dies with the thread that starts it.

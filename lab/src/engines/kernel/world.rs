@@ -17,7 +17,7 @@ use super::hosts::Host;
 use super::inbox::{Inbox, Incoming, StartId};
 use super::netlink::{InterfaceConfig, Route};
 use super::netns::Netns;
-use super::process::{Child, Stderr};
+use super::process::Child;
 use super::tun::Tun;
 use crate::actors::app::AppConfig;
 use crate::actors::browser::{Browser, BrowserConfig};
@@ -176,8 +176,8 @@ impl<'a> World<'a> {
         let kernel_host = self.nodes.get_mut(&node).expect("every node has a host");
         kernel_host.process = None;
         let reports = self.inbox.reports(start, Witness::Node(node))?;
-        let child = Child::spawn(&entry.name, &kernel_host.netns, &host.arguments(), Stderr::Inherit, reports)
-            .with_context(|| format!("the process of {}", entry.name))?;
+        let child =
+            host.start(&kernel_host.netns, reports).with_context(|| format!("the process of {}", entry.name))?;
         Ok(&mut kernel_host.process.insert(Process { start, child }).child)
     }
 
@@ -227,9 +227,7 @@ impl<'a> World<'a> {
     /// The daemon did not stop, or not with exit status 0; or a capture could not be written.
     pub fn stop(mut self) -> anyhow::Result<()> {
         if let Some(daemon) = self.daemon.take() {
-            let log = daemon.log();
-            let status = daemon.stop()?;
-            anyhow::ensure!(status.success(), "halod ended with {status} on SIGTERM: {log}");
+            daemon.stop()?;
         }
         self.nodes.clear();
         self.apps.clear();
@@ -262,7 +260,8 @@ impl<'a> World<'a> {
 
     fn start_app(&mut self, app: Ref<App>, entry: &App, host: &mut KernelHost) -> anyhow::Result<()> {
         if let Some(ports) = entry.ports {
-            let range = format!("32768 {}", 32_768 + u32::from(ports) - 1);
+            let first = addresses::LOCAL_PORT_FIRST;
+            let range = format!("{first} {}", first + (ports - 1));
             host.netns.set_sysctl("ipv4.ip_local_port_range", &range)?;
         }
         let routes = self.scenario.router.routes;
@@ -279,8 +278,7 @@ impl<'a> World<'a> {
         });
         let start = self.next_start();
         let reports = self.inbox.reports(start, Witness::App(app))?;
-        let child = Child::spawn(&entry.name, &host.netns, &spec.arguments(), Stderr::Inherit, reports)
-            .with_context(|| format!("the process of {}", entry.name))?;
+        let child = spec.start(&host.netns, reports).with_context(|| format!("the process of {}", entry.name))?;
         host.process = Some(Process { start, child });
         Ok(())
     }

@@ -1,8 +1,10 @@
 //! Who takes part: nodes, browsers, apps and clients, their names and their links.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::Mistakes;
+use crate::addresses;
 use crate::orbited::Transport;
 use crate::scenario::diagnostic::hint;
 use crate::scenario::file::{self, File};
@@ -80,6 +82,7 @@ impl Hosts {
             clients: file.clients.0.iter().map(|(name, client)| read_client(name, client, links)).collect(),
         };
         hosts.check_names(mistakes, file);
+        check_room(mistakes, file);
         hosts.check_links(mistakes, file);
         hosts
     }
@@ -153,6 +156,31 @@ impl Hosts {
     }
 }
 
+/// Every host has an address.
+fn check_room(mistakes: &mut Mistakes, file: &File) {
+    let nodes = file.nodes.0.iter().map(|(name, spec)| match spec {
+        Either::Short(count) => (&name.span, *count),
+        Either::Long(spec) => (&name.span, spec.count),
+    });
+    let browsers = file.browsers.0.iter().map(|(_, group)| (&group.count.span, group.count.value));
+    fill(mistakes, "nodes", addresses::NODES_MAX, nodes);
+    fill(mistakes, "browsers", addresses::BROWSERS_MAX, browsers);
+    fill(mistakes, "apps", addresses::APPS_MAX, file.apps.0.iter().map(|(name, _)| (&name.span, 1)));
+    fill(mistakes, "clients", addresses::CLIENTS_MAX, file.clients.0.iter().map(|(name, _)| (&name.span, 1)));
+}
+
+/// Adds a mistake where there are more than `max`.
+fn fill<'a>(mistakes: &mut Mistakes, what: &str, max: u16, counts: impl Iterator<Item = (&'a Range<usize>, u16)>) {
+    let mut sum = 0;
+    for (span, count) in counts {
+        sum += u32::from(count);
+        if sum > max.into() {
+            mistakes.add(span, format!("there are {sum} {what} up to here"), format!("at most {max}"));
+            return;
+        }
+    }
+}
+
 fn nodes(mistakes: &mut Mistakes, file: &File, links: &Links) -> Table<Node> {
     let mut nodes = Vec::new();
     for (group, spec) in &file.nodes.0 {
@@ -198,8 +226,7 @@ fn browsers(
 
 fn read_app(mistakes: &mut Mistakes, name: &At<String>, app: &file::App, links: &Links) -> App {
     if let Some(ports) = &app.ports {
-        // The kernel keeps the first 1024 ports for root.
-        mistakes.count(ports, "local ports", u64::from(u16::MAX) - 1024);
+        mistakes.count(ports, "local ports", addresses::LOCAL_PORTS_MAX.into());
     }
     let ports = app.ports.as_ref().map(|ports| ports.value);
     App { name: name.value.clone(), ports, link: links.link(&[&name.value]) }

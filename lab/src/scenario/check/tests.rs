@@ -416,6 +416,44 @@ error: an MTU of 1000 is too small
 }
 
 #[test]
+fn there_is_room_for_so_many_hosts() {
+    let check_room = |line: &str, (what, over): (&str, &str), expected: &str| {
+        let fits = HEAD.replace(line, what);
+        parse(&format!("{fits}steps: []\n")).unwrap_or_else(|errors| panic!("{errors}"));
+        let source = format!("{}steps: []\n", HEAD.replace(line, over));
+        let diagnostics = Scenario::parse("x.yaml", &source).expect_err("there is no room");
+        let shown: Vec<String> = diagnostics.list().iter().map(|d| format!("{} | {}", d.message, d.label)).collect();
+        assert_eq!(shown, [expected]);
+    };
+    let many = |count: u32| (0..count).map(|number| format!("h{number}x: {{}}, ")).collect::<String>();
+    check_room(
+        "{n: 8}",
+        ("{n: 65000, m: 277}", "{n: 65000, m: 278}"),
+        "there are 65278 nodes up to here | at most 65277",
+    );
+    check_room(
+        "{b: {count: 240}}",
+        ("{b: {count: 277}, c: {count: 65000}}", "{b: {count: 65000}, c: {count: 278}}"),
+        "there are 65278 browsers up to here | at most 65277",
+    );
+    check_room(
+        "{a: {ports: 8}}",
+        (&format!("{{{}}}", many(112)), &format!("{{{}}}", many(113))),
+        "there are 113 apps up to here | at most 112",
+    );
+    check_room(
+        "{c1: {}}",
+        (&format!("{{{}}}", many(128)), &format!("{{{}}}", many(129))),
+        "there are 129 clients up to here | at most 128",
+    );
+    check_room(
+        "{ports: 8}",
+        ("{ports: 32768}", "{ports: 32769}"),
+        "32769 is not a possible number of local ports | from 1 to 32768",
+    );
+}
+
+#[test]
 fn what_is_not_given_has_a_default() {
     let scenario = with_steps("  - join: n1\n");
     let router = &scenario.router;

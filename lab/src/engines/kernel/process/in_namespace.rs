@@ -8,15 +8,19 @@ use std::process::Command;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
-use nix::unistd::{getpid, getppid};
+use nix::unistd::{Pid, getpid, getppid};
+
+/// A parent that is outside of the child's PID namespace.
+const OUTSIDE: Pid = Pid::from_raw(0);
 
 /// Makes the child enter a network namespace and die with the thread that starts it.
 pub(super) fn enter_before_exec(command: &mut Command, netns: OwnedFd) {
     let lab = getpid();
     let steps = move || {
         set_pdeathsig(Signal::SIGKILL)?;
-        if getppid() != lab {
-            // The lab died before the signal was asked for.
+        if ![lab, OUTSIDE].contains(&getppid()) {
+            // The lab died before the signal was asked for. From another PID namespace this cannot be seen: a lab killed
+            // in this instant leaves a command behind.
             return Err(io::Error::from(nix::Error::ESRCH));
         }
         setns(&netns, CloneFlags::CLONE_NEWNET)?;
