@@ -1,5 +1,6 @@
 //! The command line of `lab`.
 
+mod bench;
 mod keep;
 mod run;
 
@@ -36,6 +37,9 @@ enum Command {
         /// Names or paths; all if none is given.
         scenarios: Vec<String>,
     },
+    /// Repeat one thing often, and print how long it takes.
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Print the JSON Schema of scenario files, for editors.
     Schema,
 }
@@ -83,6 +87,7 @@ fn main_from(words: impl Iterator<Item = OsString>) -> Exit {
         Some(Command::Run(arguments)) => run(arguments),
         Some(Command::List) => list(),
         Some(Command::Check { scenarios }) => check(&scenarios),
+        Some(Command::Bench(bench)) => Ok(bench.run()),
         Some(Command::Schema) => {
             print(&json_schema());
             Ok(Exit::Pass)

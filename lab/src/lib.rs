@@ -2,6 +2,7 @@
 
 pub mod actors;
 pub mod addresses;
+pub mod bench;
 pub mod catalogue;
 pub mod cli;
 pub mod engine;

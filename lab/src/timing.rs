@@ -38,6 +38,11 @@ pub struct LossTimes {
 pub struct Spread(Vec<Duration>);
 
 impl Spread {
+    /// All of them.
+    pub fn times(&self) -> &[Duration] {
+        &self.0
+    }
+
     /// The time that `percent` in 100 do not exceed (nearest rank); `None` without times.
     pub fn percentile(&self, percent: usize) -> Option<Duration> {
         let rank = (self.0.len() * percent).div_ceil(100).max(1);

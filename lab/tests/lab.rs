@@ -12,6 +12,8 @@ use nix::sched::{CloneFlags, unshare};
 
 #[path = "lab/bad_input.rs"]
 mod bad_input;
+#[path = "lab/bench.rs"]
+mod bench;
 #[path = "lab/captures.rs"]
 mod captures;
 #[path = "lab/keep.rs"]
@@ -34,7 +36,7 @@ fn main() -> ExitCode {
         unshare(CloneFlags::CLONE_NEWNET).unwrap();
     }
     let anywhere = bad_input::TESTS.iter().map(|&test| trial(test, None));
-    let kernel = [leftovers::TESTS, keep::TESTS, captures::TESTS].into_iter().flatten();
+    let kernel = [leftovers::TESTS, keep::TESTS, captures::TESTS, bench::TESTS].into_iter().flatten();
     let trials = anywhere.chain(kernel.map(|&test| trial(test, obstacle.as_deref())));
     libtest_mimic::run(&arguments, trials.collect()).exit_code()
 }

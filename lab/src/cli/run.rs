@@ -153,8 +153,8 @@ fn without_figures(scenario: &Scenario, verdict: Verdict) -> ScenarioResult {
 }
 
 /// A line of progress on a terminal; nothing in a pipe.
-fn progress_bar(scenarios: usize) -> ProgressBar {
-    let bar = ProgressBar::new(scenarios as u64);
+pub(super) fn progress_bar(length: usize) -> ProgressBar {
+    let bar = ProgressBar::new(length as u64);
     if let Ok(style) = ProgressStyle::with_template("[{pos}/{len}] {elapsed} {wide_msg}") {
         bar.set_style(style);
     }

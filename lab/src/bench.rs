@@ -1,0 +1,6 @@
+//! Measurements that repeat one thing often: `lab bench`. They judge nothing; scenarios and their budgets do.
+
+mod distribution;
+pub mod failover;
+
+pub use distribution::Distribution;

@@ -1,0 +1,52 @@
+//! `lab bench`: what its figures look like. How large they are is no test's business.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::{Test, lab};
+
+pub(crate) const TESTS: &[Test] =
+    &[("bench_failover_writes_its_figures_for_each_cell", None, bench_failover_writes_its_figures_for_each_cell)];
+
+fn bench_failover_writes_its_figures_for_each_cell() {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-failover.json");
+    let words = "bench failover --count 2 --routes 24 --kind crash --kind power-off --json";
+    let run = lab(&words.split(' ').collect::<Vec<_>>()).arg(&path).output().unwrap();
+    let stdout = String::from_utf8(run.stdout).unwrap();
+    let figures: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    fs::remove_file(&path).unwrap();
+
+    // A machine that is busy with other tests may be too late to judge.
+    let status = if figures["valid"].as_bool().unwrap() { 0 } else { 3 };
+    assert_eq!(run.status.code(), Some(status), "{stdout}");
+    assert_eq!(figures["deaths"], 8);
+    let of_crash = ["kill_to_fin_ms", "crash_to_table_ms"];
+    for key in of_crash {
+        check(&figures[key], Some(4));
+    }
+    check(&figures["silence_to_table_heartbeats"], Some(4));
+    for key in ["loss_to_reset_ms", "outage_ms", "silence_to_reset_ms", "silence_outage_ms"] {
+        check(&figures[key], None);
+    }
+    let cells = figures["cells"].as_array().unwrap();
+    let described: Vec<_> = cells
+        .iter()
+        .map(|cell| {
+            (cell["kind"].as_str().unwrap(), cell["reserve"].as_u64().unwrap(), cell["deaths"].as_u64().unwrap())
+        })
+        .collect();
+    assert_eq!(described, [("crash", 0, 2), ("crash", 1, 2), ("power-off", 0, 2), ("power-off", 1, 2)]);
+    for (cell, key) in cells.iter().zip(["crash_to_table_ms"; 2]) {
+        check(&cell[key], Some(2));
+    }
+    assert!(stdout.contains("\nfirst FIN or RST -> new table, ms: p50 "), "{stdout}");
+}
+
+/// A distribution: ordered, and of so many numbers if that is known.
+fn check(distribution: &Value, count: Option<u64>) {
+    let [p50, p99, max] = ["p50", "p99", "max"].map(|key| distribution[key].as_f64().unwrap());
+    assert!(0.0 < p50 && p50 <= p99 && p99 <= max, "{distribution}");
+    assert!(distribution["count"].as_u64().is_some_and(|is| count.is_none_or(|wanted| is == wanted)), "{distribution}");
+}
