@@ -12,16 +12,20 @@ pub(crate) const TESTS: &[Test] = &[
     ("tshark_sees_stray_packets_reset", Some("tshark"), tshark_sees_stray_packets_reset),
 ];
 
-/// Not of what an ICMP error quotes: tshark computes that checksum over the part that is quoted.
-const WRONG: &str = "_ws.malformed || ip.checksum.status == 0 || udp.checksum.status == 0 || icmp.checksum.status == 0 \
-                     || icmpv6.checksum.status == 0 || (tcp.checksum.status == 0 && !icmp && !icmpv6)";
+/// TCP has two exceptions. Of what an ICMP error quotes, tshark computes the checksum over the part that is quoted. And
+/// where a sum is 0x0000, Linux writes its other form 0xffff (`skb_checksum_help`), which receivers take for the same and
+/// tshark does not. What is malformed counts up to TCP and UDP: above, tshark guesses the protocol from random ports.
+const WRONG: &str = "(_ws.malformed && !tcp.payload && !udp.payload) || ip.checksum.status == 0 \
+                     || udp.checksum.status == 0 || icmp.checksum.status == 0 || icmpv6.checksum.status == 0 \
+                     || (tcp.checksum.status == 0 && !(tcp.checksum == 0xffff) && !icmp && !icmpv6)";
 
 /// The captures of a run, removed when dropped.
 struct Captures(PathBuf);
 
 impl Captures {
     fn of(scenario: &str) -> Self {
-        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("captures-{scenario}"));
+        let directory =
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("captures-{scenario}-{}", std::process::id()));
         let run = lab(&["run", scenario, "--pcap"]).arg(&directory).output().unwrap();
         assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stdout));
         Self(directory)

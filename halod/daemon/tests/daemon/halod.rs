@@ -12,6 +12,8 @@ use nix::unistd::Pid;
 pub(crate) const CONTROL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7000);
 
 /// A config of as many routes, whose nodes need no heartbeats for minutes.
+///
+/// Its service ports must stay below those that this host takes for its own connections: 12,383 routes at most.
 pub(crate) fn config(routes: u16) -> String {
     let (browser_last, app_first, app_last) = (8000 + routes, 8001 + routes, 8000 + 2 * routes);
     format!(
