@@ -152,7 +152,9 @@ impl Drop for Child {
     }
 }
 
-/// Starts `command` in a PID namespace of its own: whatever it starts ends when it does, however that comes.
+/// Starts `command` in a PID namespace of its own: whatever it starts ends when it does, however that comes. In a user
+/// namespace, from which there is no way back into the lab's PID namespace, it is started without one: then only the
+/// command itself is sure to end with the lab.
 ///
 /// To be called on the main thread only, as [`Child::spawn`].
 ///
@@ -161,6 +163,9 @@ impl Drop for Child {
 /// If there can be no such namespace or no process.
 pub fn spawn_with_descendants(command: &mut Command) -> io::Result<std::process::Child> {
     let own = File::open("/proc/self/ns/pid")?;
+    if setns(&own, CloneFlags::CLONE_NEWPID) == Err(nix::Error::EPERM) {
+        return command.spawn();
+    }
     // This moves only what is started from here on; its first process is the one whose end is the end of all.
     unshare(CloneFlags::CLONE_NEWPID)?;
     let child = command.spawn();
