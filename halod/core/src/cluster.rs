@@ -2,12 +2,13 @@
 //!
 //! One state machine without I/O. The driver hands in connections, messages and time, then carries out the
 //! [`Output`]s in order; it calls [`Cluster::timeout`] when [`Cluster::deadline`] has come. A packet never comes here:
-//! data planes read the [`Routing`] that is published.
+//! data planes read the [`Routing`](crate::routing::Routing) that is published.
 
 mod admission;
 mod change;
 mod drain;
 mod loss;
+mod output;
 mod pace;
 mod placement;
 mod session;
@@ -15,19 +16,19 @@ mod suspicion;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use self::change::Change;
 use self::drain::{Confirmation, Drains};
 use self::loss::Losses;
+pub use self::output::{Loss, Note, Output};
 use self::pace::Pacer;
 use self::session::{Beat, Place, Session};
 use crate::flow::{FlowKey, Flows, Toward};
-use crate::ids::{Epoch, NodeId, Side};
+use crate::ids::{Epoch, Side};
 use crate::protocol::{DecodeError, ErrorCode, ErrorMessage, FromNode, Hello, ToNode, Token};
 use crate::route_table::RouteTable;
-use crate::routing::{Routing, SessionId};
+use crate::routing::SessionId;
 use crate::time::Instant;
 
 /// How long a connection may stay without a `hello`.
@@ -63,90 +64,6 @@ pub struct ClusterConfig {
     /// The addresses of the router's host, the service's among them, which no node may claim: its packets would be
     /// taken for the router's.
     pub own_addresses: Vec<IpAddr>,
-}
-
-/// What the driver has to do.
-#[derive(Debug, Clone)]
-pub enum Output {
-    /// Send a message on a control connection.
-    Send(ConnId, ToNode),
-    /// Close a control connection after what was sent on it. Nothing more is reported about it.
-    Close(ConnId),
-    /// Send a heartbeat as a datagram.
-    Beat(SocketAddr, ToNode),
-    /// Dial a suspect node's admin address, and say [`Cluster::redialed`] or [`Cluster::redial_failed`].
-    Redial(SessionId, SocketAddr),
-    /// Have the data plane end a flow with RST.
-    End(FlowKey, Toward),
-    /// Make this the routing of every data plane, before any output that follows.
-    Publish(Arc<Routing>),
-    /// Something worth a line in the log.
-    Note(Note),
-}
-
-/// A membership change, for the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Note {
-    /// A node registered.
-    Joined {
-        /// Its name.
-        name: String,
-        /// Its id; `None` in reserve.
-        id: Option<NodeId>,
-    },
-    /// A node said `leave`.
-    Leaving {
-        /// Its name.
-        name: String,
-    },
-    /// A node that was leaving has drained, or its deadline has passed.
-    Left {
-        /// Its name.
-        name: String,
-    },
-    /// A suspect node has proved itself, or a held one counts as reserve now.
-    Cleared {
-        /// Its name.
-        name: String,
-    },
-    /// A node is gone without having said `leave`.
-    Lost {
-        /// Its name.
-        name: String,
-        /// How it was noticed.
-        how: Loss,
-    },
-    /// The table or its holders changed.
-    Changed {
-        /// The new epoch.
-        epoch: Epoch,
-        /// Active nodes, M.
-        active: usize,
-        /// Routes whose node is another one now.
-        moved: usize,
-    },
-    /// A `hello` was refused.
-    Refused {
-        /// The other end.
-        peer: IpAddr,
-        /// Why.
-        code: ErrorCode,
-    },
-}
-
-/// How the loss of a node was noticed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Loss {
-    /// Its control connection ended and it could not be dialled.
-    Refused,
-    /// It did not prove itself in time when it had to.
-    NoAnswer,
-    /// Another process answered in its place.
-    Replaced,
-    /// It sent what cannot be read.
-    Unreadable,
-    /// No heartbeat came for longer than (misses + 1/2) intervals.
-    Silent,
 }
 
 /// The membership state machine.
@@ -246,11 +163,6 @@ impl Cluster {
             (self.paced() > 0).then(|| self.pacer.retry_at()),
         ];
         others.into_iter().flatten().fold(self.next_tick, Instant::min)
-    }
-
-    /// The route table in force.
-    pub fn table(&self) -> &RouteTable {
-        &self.table
     }
 
     /// Datagrams that were not a heartbeat of a session: wrong token, old number, foreign address.

@@ -216,6 +216,7 @@ impl Daemon {
         let mut plane = self.plane.lock();
         plane.expire(self.clock.now());
         tracing::debug!(flows = plane.flow_count(), counters = ?plane.counters(), "flow table");
+        tracing::debug!(ignored = self.cluster.beats_ignored(), "datagrams that were no heartbeat of a session");
         let in_use = plane.node_addresses().clone();
         drop(plane);
         self.tell_kernel(&in_use);
