@@ -3,6 +3,7 @@
 pub mod actors;
 pub mod addresses;
 pub mod bench;
+pub mod cast;
 pub mod catalogue;
 pub mod cli;
 pub mod engine;

@@ -13,9 +13,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
+use halod_core::cluster::ClusterConfig;
+use halod_core::flow::SourcePorts;
+use halod_core::rewrite::RewriteConfig;
 use halod_core::service::ServicePorts;
 
 use self::mistake::Mistake;
+
+/// Ports for flows that cannot keep their own. Those below are well known; a masqueraded flow must stay clear of the
+/// router's own connections, whose ports begin at 32768 unless configured otherwise.
+const SOURCE_PORTS: std::ops::RangeInclusive<u16> = 1024..=32_767;
 
 /// What the daemon is told to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +91,31 @@ impl Config {
     pub fn parse(name: &str, text: &str) -> Result<Self, ConfigError> {
         let config = toml::from_str(text).map_err(Mistake::from).and_then(resolve::resolve);
         config.map_err(|mistake| ConfigError::Invalid(mistake.render(name, text)))
+    }
+
+    /// The policy of the cluster, on a host with these addresses besides those of the service and of the control port.
+    pub fn cluster(&self, host: impl IntoIterator<Item = IpAddr>) -> ClusterConfig {
+        let of_config = self.addresses.iter().copied().chain(self.control.iter().map(SocketAddr::ip));
+        ClusterConfig {
+            routes: self.ports.routes(),
+            reserve: self.reserve,
+            heartbeat: self.heartbeat,
+            misses: self.misses,
+            drain: self.drain,
+            pace: self.pace,
+            redial_timeout: self.redial_timeout,
+            own_addresses: host.into_iter().chain(of_config).collect(),
+        }
+    }
+
+    /// The `rewrite` plane. `seed` keeps others from predicting the hashes of its flow table.
+    pub fn rewrite(&self, seed: u64) -> RewriteConfig {
+        RewriteConfig {
+            ports: self.ports,
+            addresses: self.addresses.clone(),
+            source_ports: SourcePorts::new(&SOURCE_PORTS).expect("a constant range with ports in it"),
+            seed,
+        }
     }
 }
 

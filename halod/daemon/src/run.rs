@@ -10,11 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use halod_core::cluster::{Cluster, ClusterConfig, ConnId, Note, Output};
-use halod_core::flow::SourcePorts;
+use halod_core::cluster::{Cluster, ConnId, Note, Output};
 use halod_core::ids::Side;
 use halod_core::protocol::{Token, encode};
-use halod_core::rewrite::{Rewrite, RewriteConfig};
+use halod_core::rewrite::Rewrite;
 use halod_core::routing::Routing;
 use halod_core::time::Instant;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -34,10 +33,6 @@ use crate::plane::{self, Answerer, SharedPlane};
 
 /// Events of the control port that may wait for the loop; peers are not read while it is full.
 const EVENTS_MAX: usize = 1024;
-
-/// Ports for flows that cannot keep their own. Those below are well known; a masqueraded flow must stay clear of the
-/// router's own connections, whose ports begin at 32768 unless configured otherwise.
-const SOURCE_PORTS: std::ops::RangeInclusive<u16> = 1024..=32_767;
 
 /// Runs the daemon until SIGTERM or SIGINT. Logs to standard error, at the level that `RUST_LOG` says, or INFO.
 ///
@@ -118,18 +113,13 @@ struct Daemon {
 impl Daemon {
     async fn start(config: &Config, events: mpsc::Sender<Event>) -> anyhow::Result<Self> {
         let clock = Clock::start();
-        let plane = SharedPlane::new(Rewrite::new(RewriteConfig {
-            ports: config.ports,
-            addresses: config.addresses.clone(),
-            source_ports: SourcePorts::new(&SOURCE_PORTS).expect("a constant range with ports in it"),
-            seed: rand::random(),
-        }));
+        let plane = SharedPlane::new(Rewrite::new(config.rewrite(rand::random())));
         // The queue is bound before a rule can send packets to it, so that none is lost.
         let packets_ended = plane::start(config.queue, plane.clone(), clock)
             .with_context(|| format!("NFQUEUE {} cannot be used (try `halod check`)", config.queue))?;
         let answerer = Answerer::open().context("raw sockets cannot be opened (try `halod check`)")?;
         let control = ControlPort::open(&config.control, &events).await?;
-        let own_addresses = own_addresses(config)?;
+        let own_addresses = own_addresses()?;
         // Last of what can fail: the rules stay in force unless they are removed, and without the daemon they drop. No
         // event of the control port has been handled by now, so that a node that is let in finds everything in place.
         let rules = Rules::install(&RulesSpec {
@@ -140,19 +130,7 @@ impl Daemon {
             masquerade: config.masquerade,
         })
         .context("the packet rules cannot be installed (try `halod check`)")?;
-        let cluster = Cluster::new(
-            clock.now(),
-            ClusterConfig {
-                routes: config.ports.routes(),
-                reserve: config.reserve,
-                heartbeat: config.heartbeat,
-                misses: config.misses,
-                drain: config.drain,
-                pace: config.pace,
-                redial_timeout: config.redial_timeout,
-                own_addresses,
-            },
-        );
+        let cluster = Cluster::new(clock.now(), config.cluster(own_addresses));
         Ok(Self {
             clock,
             masquerades: config.masquerade.then(Masquerades::default),
@@ -276,16 +254,15 @@ impl Daemon {
     }
 }
 
-/// Every address of this host, the service's included: no node may claim one.
-fn own_addresses(config: &Config) -> anyhow::Result<Vec<IpAddr>> {
+/// Every address of this host's interfaces: no node may claim one.
+fn own_addresses() -> anyhow::Result<Vec<IpAddr>> {
     let interfaces = nix::ifaddrs::getifaddrs().context("the addresses of this host cannot be listed")?;
     let of_interfaces = interfaces.filter_map(|interface| {
         let address = interface.address?;
         let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
         v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
     });
-    let of_config = config.addresses.iter().copied().chain(config.control.iter().map(SocketAddr::ip));
-    Ok(of_interfaces.chain(of_config).collect())
+    Ok(of_interfaces.collect())
 }
 
 fn log(note: &Note) {

@@ -9,13 +9,13 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use halod_core::ids::Side;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::netns::Netns;
 use super::process::command;
 use crate::addresses;
+use crate::cast;
 use crate::scenario::Router;
 
 /// The first word of the command line that makes this executable the daemon.
@@ -61,7 +61,7 @@ impl Daemon {
         });
         let mut daemon = Self { process, log, reader: Some(reader) };
         let mut stdin = daemon.process.stdin.take().expect("stdin is a pipe");
-        stdin.write_all(config(router).as_bytes()).with_context(|| daemon.log())?;
+        stdin.write_all(cast::daemon_config(router).as_bytes()).with_context(|| daemon.log())?;
         drop(stdin);
         daemon.await_ready(netns)?;
         Ok(daemon)
@@ -121,45 +121,4 @@ impl Drop for Daemon {
         let _ = self.process.wait();
         self.reader.take().map(JoinHandle::join);
     }
-}
-
-/// Its config file.
-fn config(router: &Router) -> String {
-    let service = addresses::service();
-    let ports = |side| {
-        let first = addresses::port_first(side, router.routes);
-        format!("{first}-{}", first + (router.routes - 1))
-    };
-    // The daemon has defaults of its own for what the scenario leaves open.
-    let optional = |key, value: Option<String>| value.map_or(String::new(), |value| format!("{key} = {value}\n"));
-    let pace = router.pace.map(|pace| pace.per_second().to_string());
-    let redial = router.redial.map(|redial| format!("\"{}ms\"", redial.as_millis()));
-    format!(
-        "[router]\n\
-         routes = {routes}\n\
-         addresses = [\"{v4}\", \"{v6}\"]\n\
-         browser_ports = \"{browser}\"\n\
-         app_ports = \"{app}\"\n\
-         control = [\"{control}\"]\n\
-         masquerade = {masquerade}\n\
-         [cluster]\n\
-         reserve = {reserve}\n\
-         heartbeat = \"{heartbeat}ms\"\n\
-         misses = {misses}\n\
-         drain = \"{drain}ms\"\n\
-         {pace}{redial}",
-        routes = router.routes,
-        v4 = service.v4,
-        v6 = service.v6,
-        browser = ports(Side::Browser),
-        app = ports(Side::App),
-        control = addresses::control(),
-        masquerade = router.masquerade,
-        reserve = router.reserve,
-        heartbeat = router.heartbeat.as_millis(),
-        misses = router.misses,
-        drain = router.drain.as_millis(),
-        pace = optional("pace", pace),
-        redial = optional("redial_timeout", redial),
-    )
 }

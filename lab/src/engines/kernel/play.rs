@@ -1,12 +1,10 @@
 //! Plays a scenario with real processes: orders become lines to processes, lines of processes become observations.
 
-use std::net::SocketAddr;
 use std::process::{Output, Stdio};
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use anyhow::Context;
-use halod_core::ids::Side;
 use halod_core::time::Instant;
 
 use super::clock;
@@ -17,15 +15,14 @@ use crate::actors::app::AppCommand;
 use crate::actors::browser::BrowserCommand;
 use crate::actors::node::NodeCommand;
 use crate::addresses;
+use crate::cast::{self, StrayEnds, StraySender};
 use crate::engine::{CommandOutcome, Engine, Order, Seen, Witness};
-use crate::scenario::{Answer, BrowserGroup, Family, Node, Placeholder, Ref, Run, Stray, StrayPath};
+use crate::scenario::{Answer, BrowserGroup, Family, Node, Placeholder, Ref, Run, Stray};
 use crate::stray;
 
 /// How long the answer to a stray packet may take, and how long no answer is waited for.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 const SILENCE: Duration = Duration::from_millis(200);
-/// Where a stray packet of a client comes from or goes to: a port that nothing uses.
-const STRAY_PORT: u16 = 4444;
 /// How long a command may take.
 const COMMAND_WITHIN: Duration = Duration::from_secs(20);
 
@@ -41,15 +38,8 @@ impl Engine for World<'_> {
             Order::Leave(node) => self.node_process(node)?.send(&NodeCommand::Leave)?,
             Order::Connect(group) => self.tell_browsers(group, BrowserCommand::Connect)?,
             Order::Disconnect(group) => self.tell_browsers(group, BrowserCommand::Close)?,
-            Order::Load(load) => self.app_process(load.app)?.send(&AppCommand::Load {
-                events: load.events.into(),
-                interval: load.rate.interval(),
-                body_bytes: load.size_min as usize,
-            })?,
-            Order::Hold(hold) => {
-                let command = AppCommand::Hold { flows: hold.flows, routes: hold.routes };
-                self.app_process(hold.app)?.send(&command)?;
-            }
+            Order::Load(load) => self.app_process(load.app)?.send(&cast::load(load))?,
+            Order::Hold(hold) => self.app_process(hold.app)?.send(&cast::hold(hold))?,
             Order::Probe(app) => self.app_process(app)?.send(&AppCommand::Probe)?,
             Order::Fault(fault, nodes) => return self.befall(fault, nodes),
         }
@@ -81,24 +71,10 @@ impl Engine for World<'_> {
     }
 
     fn stray(&mut self, stray: &Stray) -> anyhow::Result<Answer> {
-        let family = self.scenario.router.family;
-        let (port, source, destination) = match stray.path {
-            StrayPath::ToService { from, route, side } => {
-                let (port, address) = self.client_port(from);
-                let service_port = addresses::port(side, self.scenario.router.routes, route);
-                let service = SocketAddr::new(addresses::service().family(family), service_port);
-                (port, SocketAddr::new(address.family(family), STRAY_PORT), service)
-            }
-            StrayPath::FromNode { from, side, to } => {
-                let (port, address) = self.node_port(from);
-                let node_port = match side {
-                    Side::Browser => addresses::NODE_BROWSER_PORT,
-                    Side::App => addresses::NODE_APP_PORT,
-                };
-                let (_, client) = self.client_port(to);
-                let client = SocketAddr::new(client.family(family), STRAY_PORT);
-                (port, SocketAddr::new(address.family(family), node_port), client)
-            }
+        let StrayEnds { sender, source, destination } = cast::stray(self.scenario, stray);
+        let port = match sender {
+            StraySender::Client(client) => self.client_port(client),
+            StraySender::Node(node) => self.node_port(node).0,
         };
         let caught = self.fabric.catch(source, destination)?;
         self.fabric.inject(port, stray::packet(stray, source, destination))?;

@@ -1,15 +1,12 @@
 //! The hosts of one scenario: namespaces and their interfaces, the daemon, the nodes, the apps and the browsers.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
-use std::time::Duration;
 
 use anyhow::Context;
-use halod_core::ids::Side;
 use halod_core::time::Instant;
-use halod_core::user::route_of;
 
 use super::daemon::Daemon;
 use super::fabric::{ActorHost, Fabric, FabricConfig};
@@ -19,25 +16,13 @@ use super::netlink::{InterfaceConfig, Route};
 use super::netns::Netns;
 use super::process::Child;
 use super::tun::Tun;
-use crate::actors::app::AppConfig;
-use crate::actors::browser::{Browser, BrowserConfig};
-use crate::actors::event::LOCATION;
-use crate::actors::node::{self, NodeConfig};
+use crate::actors::browser::Browser;
 use crate::addresses::{self, Pair};
+use crate::cast::{self, MTU};
 use crate::engine::Witness;
-use crate::network::{Attachment, LinkConfig, PortId, Role, Segment};
-use crate::observation::first_event;
-use crate::scenario::{App, BrowserGroup, Client, Link, Node, Ref, RunHost, Scenario, Success};
+use crate::network::{PortId, Segment};
+use crate::scenario::{App, BrowserGroup, Client, Link, Node, Ref, RunHost, Scenario};
 use crate::stacks::{StackConfig, StackId};
-
-/// The largest IP packet of every interface, in bytes. Links may carry less.
-const MTU: u16 = 1500;
-
-/// A browser's first wait after a refusal, and its longest.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
-
-/// How long a node lets a connection that it closes take.
-const HALF_CLOSE: Duration = Duration::from_secs(5);
 
 /// What the person who runs the lab wants besides a verdict.
 #[derive(Debug, Clone, Default)]
@@ -90,7 +75,7 @@ impl<'a> World<'a> {
         let config = FabricConfig { icmp_source: addresses::icmp_source(), captures: options.captures.clone() };
         let fabric = Fabric::start(config, observed)?;
         let router = Netns::new()?;
-        build_router(&router, &fabric, scenario.seed).context("the router's namespace")?;
+        build_router(&router, &fabric, scenario).context("the router's namespace")?;
         let mut world = Self {
             scenario,
             nodes: BTreeMap::new(),
@@ -142,37 +127,22 @@ impl<'a> World<'a> {
         std::iter::once(("router", &self.router)).chain(nodes).chain(apps).chain(clients)
     }
 
-    /// Where a node's or client's packets enter the network, and its address.
+    /// Where a node's packets enter the network, and its address.
     pub(super) fn node_port(&self, node: Ref<Node>) -> (PortId, Pair) {
         let host = &self.nodes[&node];
         (host.port, host.address)
     }
 
-    /// As [`World::node_port`].
-    pub(super) fn client_port(&self, client: Ref<Client>) -> (PortId, Pair) {
-        let host = &self.clients[&client];
-        (host.port, host.address)
+    /// Where a client's packets enter the network.
+    pub(super) fn client_port(&self, client: Ref<Client>) -> PortId {
+        self.clients[&client].port
     }
 
     /// Starts a node's process anew; a former one is ended.
     pub(super) fn start_node(&mut self, node: Ref<Node>) -> anyhow::Result<&mut Child> {
         let entry = &self.scenario.nodes[node];
-        let address = addresses::node(node.index());
         let start = self.next_start();
-        let host = Host::Node(NodeConfig {
-            name: entry.name.clone(),
-            control: addresses::control(),
-            browser: address.at(addresses::NODE_BROWSER_PORT),
-            app: address.at(addresses::NODE_APP_PORT),
-            admin: SocketAddr::new(address.v4, addresses::NODE_ADMIN_PORT),
-            incarnation: seed(self.scenario.seed, "incarnation", start.0),
-            success: match entry.success {
-                Success::Acknowledged => node::Success::Acknowledged,
-                Success::HandedOver => node::Success::HandedOver,
-            },
-            seed: seed(self.scenario.seed, &entry.name, start.0),
-            half_close: HALF_CLOSE,
-        });
+        let host = Host::Node(cast::node(self.scenario, node, start.0));
         let kernel_host = self.nodes.get_mut(&node).expect("every node has a host");
         kernel_host.process = None;
         let reports = self.inbox.reports(start, Witness::Node(node))?;
@@ -245,13 +215,7 @@ impl<'a> World<'a> {
                 let destination = (any.parse::<IpAddr>()?, 0);
                 netns.add_route(&Route { destination, gateway: Some(gateway), interface: "eth0" })?;
             }
-            let attachment = Attachment {
-                segment,
-                role: Role::Host,
-                addresses: address.both().to_vec(),
-                link: link_config(link),
-                seed: seed(self.scenario.seed, name, 0),
-            };
+            let attachment = cast::attachment(self.scenario, name, segment, address, link);
             let port = self.fabric.attach_tun(name, attachment, tun)?;
             Ok(KernelHost { netns, address, port, process: None })
         };
@@ -264,18 +228,7 @@ impl<'a> World<'a> {
             let range = format!("{first} {}", first + (ports - 1));
             host.netns.set_sysctl("ipv4.ip_local_port_range", &range)?;
         }
-        let routes = self.scenario.router.routes;
-        let users = self.scenario.browsers.iter().flat_map(|group| (0..group.count).map(|index| group.user(index)));
-        let spec = Host::App(AppConfig {
-            name: entry.name.clone(),
-            server: addresses::service().family(self.scenario.router.family),
-            app_port_first: addresses::port_first(Side::App, routes),
-            routes,
-            users: users.collect(),
-            first_event: first_event(app.index()),
-            location: LOCATION.to_owned(),
-            seed: seed(self.scenario.seed, &entry.name, 1),
-        });
+        let spec = Host::App(cast::app(self.scenario, app));
         let start = self.next_start();
         let reports = self.inbox.reports(start, Witness::App(app))?;
         let child = spec.start(&host.netns, reports).with_context(|| format!("the process of {}", entry.name))?;
@@ -284,31 +237,17 @@ impl<'a> World<'a> {
     }
 
     fn build_browsers(&mut self) -> anyhow::Result<()> {
-        let routes = self.scenario.router.routes;
-        let mut number = 0;
-        for (group, entry) in self.scenario.browsers.entries() {
-            let mut stacks = Vec::new();
-            for index in 0..entry.count {
-                let user = entry.user(index);
-                let seed = seed(self.scenario.seed, &user, 0);
-                let port = addresses::port(Side::Browser, routes, route_of(&user, routes));
-                let server = SocketAddr::new(addresses::service().family(entry.family), port);
-                let (backoff_first, backoff_max) = BACKOFF;
-                let transport = entry.transport(index);
-                let actor = Browser::new(BrowserConfig { user, transport, server, seed, backoff_first, backoff_max });
-                let address = addresses::browser(number).family(entry.family);
-                let stack = StackConfig { address, listen: Vec::new(), seed, mtu: MTU };
-                let host = ActorHost { segment: Segment::Wan, link: link_config(&entry.link), stack, actor };
-                stacks.push(self.fabric.attach_actor(&entry.name, host)?);
-                number += 1;
-            }
-            self.browsers.insert(group, stacks);
+        for cast::BrowserHost { group, address, link, seed, config } in cast::browsers(self.scenario) {
+            let stack = StackConfig { address, listen: Vec::new(), seed, mtu: MTU };
+            let host = ActorHost { segment: Segment::Wan, link, stack, actor: Browser::new(config) };
+            let stack = self.fabric.attach_actor(&self.scenario.browsers[group].name, host)?;
+            self.browsers.entry(group).or_default().push(stack);
         }
         Ok(())
     }
 }
 
-fn build_router(netns: &Netns, fabric: &Fabric<Browser>, seed_of_scenario: u64) -> anyhow::Result<()> {
+fn build_router(netns: &Netns, fabric: &Fabric<Browser>, scenario: &Scenario) -> anyhow::Result<()> {
     let service = addresses::service();
     netns.configure(&InterfaceConfig { name: "lo", addresses: &[(service.v4, 32), (service.v6, 128)], mtu: None })?;
     netns.set_sysctl("ipv4.ip_forward", "1")?;
@@ -319,13 +258,7 @@ fn build_router(netns: &Netns, fabric: &Fabric<Browser>, seed_of_scenario: u64) 
         netns.set_sysctl(&format!("ipv4.conf.{name}.rp_filter"), "0")?;
         // What a link of the segment cannot carry is the sender's to know, not the router's to send elsewhere.
         netns.set_sysctl(&format!("ipv4.conf.{name}.send_redirects"), "0")?;
-        let attachment = Attachment {
-            segment,
-            role: Role::Router,
-            addresses: address.both().to_vec(),
-            link: LinkConfig::default(),
-            seed: seed(seed_of_scenario, name, 0),
-        };
+        let attachment = cast::router_attachment(scenario, name, segment);
         fabric.attach_tun(&format!("router-{name}"), attachment, tun)?;
     }
     Ok(())
@@ -333,18 +266,4 @@ fn build_router(netns: &Netns, fabric: &Fabric<Browser>, seed_of_scenario: u64) 
 
 fn subnet(address: Pair) -> [(IpAddr, u8); 2] {
     [(address.v4, addresses::PREFIX_V4), (address.v6, addresses::PREFIX_V6)]
-}
-
-fn link_config(link: &Link) -> LinkConfig {
-    let narrow = Some(link.mtu).filter(|&mtu| mtu < MTU);
-    LinkConfig { delay_min: link.delay.min, delay_max: link.delay.max, loss: link.loss.fraction(), mtu: narrow }
-}
-
-/// A seed of its own for each thing that draws random numbers.
-fn seed(of_scenario: u64, name: &str, number: u64) -> u64 {
-    let mut hash = of_scenario ^ 0xcbf2_9ce4_8422_2325;
-    for byte in name.bytes().chain(number.to_le_bytes()) {
-        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    }
-    hash
 }
