@@ -127,6 +127,16 @@ pub fn segment(on: Network) -> Segment {
     }
 }
 
+/// The segment whose subnet an address is of.
+pub fn segment_of(address: IpAddr) -> Option<Segment> {
+    let subnet = |pair: Pair| match (address, pair.v4, pair.v6) {
+        (IpAddr::V4(address), IpAddr::V4(router), _) => address.octets()[..2] == router.octets()[..2],
+        (IpAddr::V6(address), _, IpAddr::V6(router)) => address.segments()[..4] == router.segments()[..4],
+        _ => false,
+    };
+    [Segment::Wan, Segment::Lan].into_iter().find(|&segment| subnet(router(segment)))
+}
+
 /// Where nodes dial in.
 pub fn control() -> SocketAddr {
     SocketAddr::new(router(Segment::Lan).v4, CONTROL_PORT)

@@ -238,7 +238,14 @@ pub fn seed(of_scenario: u64, name: &str, number: u64) -> u64 {
     hash
 }
 
-fn link(link: &Link) -> LinkConfig {
+/// What a link does with packets.
+pub fn link(link: &Link) -> LinkConfig {
     let narrow = Some(link.mtu).filter(|&mtu| mtu < MTU);
-    LinkConfig { delay_min: link.delay.min, delay_max: link.delay.max, loss: link.loss.fraction(), mtu: narrow }
+    LinkConfig {
+        delay_min: link.delay.min,
+        delay_max: link.delay.max,
+        reorders: link.reorders,
+        loss: link.loss.fraction(),
+        mtu: narrow,
+    }
 }

@@ -9,12 +9,12 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::catalogue::{Catalogue, CatalogueError, listing, read};
 use crate::engines::kernel::{daemon, hosts};
 use crate::report::Exit;
-use crate::scenario::{Scenario, Tag, json_schema};
+use crate::scenario::{Engine, Scenario, Tag, json_schema};
 
 /// Replays scenarios of joins and leaves against the real daemon, and compares what comes of them.
 ///
@@ -51,6 +51,9 @@ struct RunArguments {
     /// The slow ones too.
     #[arg(long, conflicts_with = "scenarios")]
     all: bool,
+    /// What runs them.
+    #[arg(long, value_enum, default_value_t)]
+    engine: EngineChoice,
     /// Write the results to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -60,6 +63,28 @@ struct RunArguments {
     /// When a scenario has ended, keep its hosts and say how to enter them.
     #[arg(long)]
     keep: bool,
+}
+
+/// What runs scenarios.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum EngineChoice {
+    /// The real daemon between network namespaces, in real time.
+    #[default]
+    Kernel,
+    /// One process under virtual time. Needs no privileges.
+    Sim,
+    /// One after the other.
+    Both,
+}
+
+impl EngineChoice {
+    fn engines(self) -> Vec<Engine> {
+        match self {
+            EngineChoice::Kernel => vec![Engine::Kernel],
+            EngineChoice::Sim => vec![Engine::Sim],
+            EngineChoice::Both => vec![Engine::Kernel, Engine::Sim],
+        }
+    }
 }
 
 /// Runs the command line of this process.
@@ -106,7 +131,8 @@ fn run(arguments: RunArguments) -> Result<Exit, Vec<CatalogueError>> {
     let wanted =
         |scenario: &Scenario| arguments.all || !arguments.scenarios.is_empty() || !scenario.tags.contains(&Tag::Slow);
     let scenarios: Vec<Scenario> = chosen.into_iter().filter(wanted).collect();
-    Ok(run::run(&scenarios, &run::Wishes { json: arguments.json, pcap: arguments.pcap, keep: arguments.keep }))
+    let RunArguments { engine, json, pcap, keep, .. } = arguments;
+    Ok(run::run(&scenarios, &run::Wishes { engines: engine.engines(), json, pcap, keep }))
 }
 
 fn list() -> Result<Exit, Vec<CatalogueError>> {

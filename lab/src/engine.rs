@@ -5,7 +5,7 @@ use std::time::Duration;
 use halod_core::time::Instant;
 
 use crate::observation::Observation;
-use crate::scenario::{Answer, App, BrowserGroup, Fault, Hold, Load, Node, Ref, Run, Stray};
+use crate::scenario::{Answer, App, BrowserGroup, Fault, Hold, Link, LinkOf, Load, Node, Ref, Run, Stray};
 
 /// Something that an actor is told to do. It is done when observations say so.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +26,14 @@ pub enum Order<'a> {
     Probe(Ref<App>),
     /// Something befalls nodes, all at once.
     Fault(Fault, &'a [Ref<Node>]),
+    /// Links treat packets differently.
+    Relink(LinkOf, &'a Link),
+    /// The browsers of a group stop, while their TCP goes on.
+    Freeze(Ref<BrowserGroup>),
+    /// They go on.
+    Thaw(Ref<BrowserGroup>),
+    /// HaloD's clock jumps ahead.
+    Jump(Duration),
 }
 
 /// Who made an observation.

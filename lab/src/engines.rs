@@ -1,3 +1,4 @@
 //! What runs a scenario.
 
 pub mod kernel;
+pub mod sim;

@@ -140,6 +140,13 @@ impl<'s> Play<'_, 's> {
             Action::Probe(app) => drop(self.give(Order::Probe(*app))?),
             Action::Fault(fault, nodes) => self.fault(*fault, nodes)?,
             Action::Flap(flap) => self.flap(flap)?,
+            Action::Relink(of, link) => drop(self.give(Order::Relink(*of, link))?),
+            Action::Pause(group, time) => {
+                let at = self.give(Order::Freeze(*group))?;
+                self.pass(at + *time)?;
+                self.give(Order::Thaw(*group))?;
+            }
+            Action::Jump(time) => drop(self.give(Order::Jump(*time))?),
             Action::Stray(stray) => self.stray(stray)?,
             Action::Wait(time) => self.pass(within(*time))?,
             Action::Run(run) => self.run(run)?,

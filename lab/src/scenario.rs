@@ -34,7 +34,8 @@ pub use diagnostic::{Diagnostic, Diagnostics};
 pub use quantity::{Delay, Percent, Rate};
 pub use schema::json_schema;
 pub use step::{
-    Action, Answer, Condition, Expectation, Fault, Flap, Hold, Load, Run, RunHost, Step, Stray, StrayPath, TcpFlag, Way,
+    Action, Answer, Condition, Expectation, Fault, Flap, Hold, LinkOf, Load, Run, RunHost, Step, Stray, StrayPath, TcpFlag,
+    Way,
 };
 pub use table::{Ref, Table};
 
@@ -73,8 +74,21 @@ pub struct Scenario {
     pub steps: Vec<Step>,
     /// What has to hold all the time.
     pub always: BTreeSet<Invariant>,
+    /// Which nodes HaloD may take for lost.
+    pub losses: Losses,
     /// What the times of all losses together may come to.
     pub budget: Budget,
+}
+
+/// Which nodes HaloD may take for lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Losses {
+    /// Those that a step loses. Any other loss is a false alarm.
+    #[default]
+    Ordered,
+    /// Any, at any time: what befalls them may be too little or too short to tell. Only what is settled counts.
+    Any,
 }
 
 /// The longest that things may take, over a whole run.
@@ -234,6 +248,8 @@ pub enum Network {
 pub struct Link {
     /// How long a packet takes, in one direction.
     pub delay: Delay,
+    /// Whether a packet may overtake earlier ones.
+    pub reorders: bool,
     /// How many packets are lost, in each direction.
     pub loss: Percent,
     /// The largest IP packet that gets through, in bytes, at least 1280. The ends do not know it.
@@ -249,7 +265,7 @@ impl Link {
 
 impl Default for Link {
     fn default() -> Self {
-        Self { delay: Delay::default(), loss: Percent::default(), mtu: 1500 }
+        Self { delay: Delay::default(), reorders: false, loss: Percent::default(), mtu: 1500 }
     }
 }
 

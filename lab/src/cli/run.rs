@@ -9,36 +9,38 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{folder, keep, print};
 use crate::engines::kernel::privileges::{self, Privileges};
 use crate::engines::kernel::world::{Options, World};
+use crate::engines::sim;
 use crate::expected;
 use crate::report::{Difference, Exit, Report, ScenarioResult, Verdict};
-use crate::runner;
-use crate::scenario::{Engine, Scenario};
+use crate::runner::{self, Outcome};
+use crate::scenario::{Engine, Scenario, Step};
 
 /// What the person who runs the lab wants besides a verdict.
 pub(super) struct Wishes {
+    /// Each scenario is run on each of them.
+    pub(super) engines: Vec<Engine>,
     pub(super) json: Option<PathBuf>,
     pub(super) pcap: Option<PathBuf>,
     pub(super) keep: bool,
 }
 
-/// Runs `scenarios` on the kernel engine. To be called on the main thread, before any other is started.
+/// Runs `scenarios`. To be called on the main thread, before any other is started.
 pub(super) fn run(scenarios: &[Scenario], wishes: &Wishes) -> Exit {
-    let privileges = match privileges::enter() {
-        Ok(privileges) => privileges,
+    let kernel = if wishes.engines.contains(&Engine::Kernel) { KernelAccess::gain().map(Some) } else { Ok(None) };
+    let kernel = match kernel {
+        Ok(kernel) => kernel,
         Err(refusal) => {
             eprintln!("error: {refusal}");
             return Exit::Usage;
         }
     };
-    let missing = match privileges::probe() {
-        Ok(facilities) => facilities.missing().map(str::to_owned),
-        Err(error) => Some(error.to_string()),
-    };
-    let stage = Stage { privileges, missing, wishes, progress: progress_bar(scenarios.len()) };
+    let stage = Stage { kernel, wishes, progress: progress_bar(scenarios.len() * wishes.engines.len()) };
     let mut report = Report::default();
     for scenario in scenarios {
-        report.results.push(stage.play(scenario));
-        stage.progress.inc(1);
+        for &engine in &wishes.engines {
+            report.results.push(stage.play(scenario, engine));
+            stage.progress.inc(1);
+        }
     }
     stage.progress.finish_and_clear();
     print(&report.styled());
@@ -51,49 +53,69 @@ pub(super) fn run(scenarios: &[Scenario], wishes: &Wishes) -> Exit {
     report.exit()
 }
 
-/// What is the same for all scenarios.
-struct Stage<'a> {
+/// What this process may do to the kernel.
+struct KernelAccess {
     privileges: Privileges,
     /// What the system lacks.
     missing: Option<String>,
+}
+
+impl KernelAccess {
+    fn gain() -> Result<Self, privileges::Refusal> {
+        let privileges = privileges::enter()?;
+        let missing = match privileges::probe() {
+            Ok(facilities) => facilities.missing().map(str::to_owned),
+            Err(error) => Some(error.to_string()),
+        };
+        Ok(Self { privileges, missing })
+    }
+}
+
+/// What is the same for all scenarios.
+struct Stage<'a> {
+    /// `None` if the kernel engine is not wanted.
+    kernel: Option<KernelAccess>,
     wishes: &'a Wishes,
     progress: ProgressBar,
 }
 
 impl Stage<'_> {
-    fn play(&self, scenario: &Scenario) -> ScenarioResult {
-        if let Some(reason) = self.reason_to_skip(scenario) {
-            return without_figures(scenario, Verdict::Skipped(reason));
+    fn play(&self, scenario: &Scenario, engine: Engine) -> ScenarioResult {
+        if let Some(reason) = self.reason_to_skip(scenario, engine) {
+            return without_figures(scenario, engine, Verdict::Skipped(reason));
         }
-        self.try_play(scenario)
-            .unwrap_or_else(|error| without_figures(scenario, Verdict::Fail(vec![format!("{error:#}")])))
+        let outcome = match engine {
+            Engine::Kernel => self.play_on_the_kernel(scenario),
+            Engine::Sim => self.simulate(scenario),
+        };
+        match outcome {
+            Ok(outcome) => judge(scenario, engine, outcome),
+            Err(error) => without_figures(scenario, engine, Verdict::Fail(vec![format!("{error:#}")])),
+        }
     }
 
-    fn reason_to_skip(&self, scenario: &Scenario) -> Option<String> {
-        if let Some(reason) = scenario.obstacle(Engine::Kernel) {
+    fn reason_to_skip(&self, scenario: &Scenario, engine: Engine) -> Option<String> {
+        if let Some(reason) = scenario.obstacle(engine) {
             return Some(reason.to_owned());
         }
-        if let Some(missing) = &self.missing {
+        let kernel = self.kernel.as_ref().filter(|_| engine == Engine::Kernel)?;
+        if let Some(missing) = &kernel.missing {
             return Some(missing.clone());
         }
         let programs = scenario.missing_programs(&std::env::var_os("PATH").unwrap_or_default());
         (!programs.is_empty()).then(|| format!("{} not installed: apt-get install {0}", programs.join(" ")))
     }
 
-    fn try_play(&self, scenario: &Scenario) -> anyhow::Result<ScenarioResult> {
+    fn play_on_the_kernel(&self, scenario: &Scenario) -> anyhow::Result<Outcome> {
         let captures = self.wishes.pcap.as_ref().map(|dir| dir.join(&scenario.name));
         if let Some(dir) = &captures {
             fs::create_dir_all(dir)?;
         }
         self.progress.set_message(format!("{}: building its hosts", scenario.name));
         let mut world = World::build(scenario, &Options { captures })?;
-        let mut outcome = runner::run(scenario, &mut world, |index, step| {
-            let count = scenario.steps.len();
-            self.progress.set_message(format!("{} {}/{count}: {}", scenario.name, index + 1, step.text));
-        });
-        let figures = Some(outcome.figures());
-        if self.wishes.keep {
-            self.progress.suspend(|| keep::wait(&world, self.privileges));
+        let mut outcome = runner::run(scenario, &mut world, |index, step| self.tell(scenario, index, step));
+        if let (true, Some(kernel)) = (self.wishes.keep, &self.kernel) {
+            self.progress.suspend(|| keep::wait(&world, kernel.privileges));
         }
         if !outcome.failures.is_empty() {
             outcome.failures.push(format!("the last lines of halod's log:\n{}", world.daemon_log()));
@@ -101,21 +123,37 @@ impl Stage<'_> {
         if let Err(error) = world.stop() {
             outcome.failures.push(format!("{error:#}"));
         }
-        let actual = outcome.snapshot.to_string();
-        let mut difference = None;
-        if outcome.verdict() == Verdict::Pass {
-            (outcome.failures, difference) = compare(&folder("snapshots"), &scenario.name, &actual);
-        }
-        Ok(ScenarioResult {
-            scenario: scenario.name.clone(),
-            engine: Engine::Kernel,
-            verdict: outcome.verdict(),
-            duration: outcome.duration,
-            losses: outcome.losses,
-            figures,
-            snapshot: Some(actual),
-            difference,
-        })
+        Ok(outcome)
+    }
+
+    fn simulate(&self, scenario: &Scenario) -> anyhow::Result<Outcome> {
+        let mut world = sim::world::World::build(scenario)?;
+        Ok(runner::run(scenario, &mut world, |index, step| self.tell(scenario, index, step)))
+    }
+
+    fn tell(&self, scenario: &Scenario, index: usize, step: &Step) {
+        let count = scenario.steps.len();
+        self.progress.set_message(format!("{} {}/{count}: {}", scenario.name, index + 1, step.text));
+    }
+}
+
+/// What to make of what came of a scenario.
+fn judge(scenario: &Scenario, engine: Engine, mut outcome: Outcome) -> ScenarioResult {
+    let figures = Some(outcome.figures());
+    let actual = outcome.snapshot.to_string();
+    let mut difference = None;
+    if outcome.verdict() == Verdict::Pass {
+        (outcome.failures, difference) = compare(&folder("snapshots"), &scenario.name, &actual);
+    }
+    ScenarioResult {
+        scenario: scenario.name.clone(),
+        engine,
+        verdict: outcome.verdict(),
+        duration: outcome.duration,
+        losses: outcome.losses,
+        figures,
+        snapshot: Some(actual),
+        difference,
     }
 }
 
@@ -139,10 +177,10 @@ fn compare(dir: &Path, scenario: &str, actual: &str) -> (Vec<String>, Option<Dif
     }
 }
 
-fn without_figures(scenario: &Scenario, verdict: Verdict) -> ScenarioResult {
+fn without_figures(scenario: &Scenario, engine: Engine, verdict: Verdict) -> ScenarioResult {
     ScenarioResult {
         scenario: scenario.name.clone(),
-        engine: Engine::Kernel,
+        engine,
         verdict,
         duration: Duration::ZERO,
         losses: Vec::new(),

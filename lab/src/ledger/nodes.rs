@@ -6,13 +6,14 @@ use halod_core::ids::{Epoch, NodeId, RouteId};
 use halod_core::route_table::RouteTable;
 
 use crate::observation::Observation;
-use crate::scenario::{Fault, Invariant, Node, Ref, Scenario};
+use crate::scenario::{Fault, Invariant, Losses, Node, Ref, Scenario};
 
 #[derive(Debug)]
 pub(super) struct Nodes {
     views: Vec<NodeView>,
     /// The highest that any node was told.
     epoch: Epoch,
+    losses: Losses,
 }
 
 #[derive(Debug, Default)]
@@ -47,7 +48,8 @@ impl NodeView {
 
 impl Nodes {
     pub(super) fn new(scenario: &Scenario) -> Self {
-        Self { views: scenario.nodes.iter().map(|_| NodeView::default()).collect(), epoch: Epoch::default() }
+        let views = scenario.nodes.iter().map(|_| NodeView::default()).collect();
+        Self { views, epoch: Epoch::default(), losses: scenario.losses }
     }
 
     pub(super) fn expect_join(&mut self, node: Ref<Node>) {
@@ -122,6 +124,7 @@ impl Nodes {
             }
             Observation::Rejected { code, message } => return Err(format!("halod said {code:?}: {message}")),
             Observation::ControlEnded if view.stage == Stage::Leaving => *view = NodeView::default(),
+            Observation::ControlEnded if self.losses == Losses::Any => view.stage = Stage::Returning,
             Observation::ControlEnded => return Err("the control connection ended".into()),
             _ => {}
         }

@@ -16,8 +16,10 @@ pub const QUEUE_LENGTH_MAX: usize = 4096;
 pub struct LinkConfig {
     /// The shortest time a packet is under way.
     pub delay_min: Duration,
-    /// The longest; delays are spread evenly between the two. Order is kept all the same.
+    /// The longest; delays are spread evenly between the two.
     pub delay_max: Duration,
+    /// Whether a packet may arrive before one that was sent earlier.
+    pub reorders: bool,
     /// The probability that a packet is lost, 0.0 to 1.0.
     pub loss: f64,
     /// The largest IP packet that passes, in bytes; `None` for no limit.
@@ -27,7 +29,7 @@ pub struct LinkConfig {
 /// What becomes of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admit {
-    /// It leaves the link at this time, never before one that was admitted earlier.
+    /// It leaves the link at this time; never before one that was admitted earlier, unless the link reorders.
     DeliverAt(Instant),
     /// It is lost, by chance or because the link is cut.
     Lost,
@@ -80,8 +82,17 @@ impl Link {
             return Admit::Full;
         }
         self.under_way += 1;
-        self.last_delivery = self.last_delivery.max(now + delay);
+        let delivery = now + delay;
+        if self.config.reorders {
+            return Admit::DeliverAt(delivery);
+        }
+        self.last_delivery = self.last_delivery.max(delivery);
         Admit::DeliverAt(self.last_delivery)
+    }
+
+    /// Treats packets like this from now on. What is under way arrives as it would have.
+    pub fn configure(&mut self, config: LinkConfig) {
+        self.config = config;
     }
 
     /// Loses every packet from now on. What is under way is lost as well: who holds it releases it.
@@ -110,8 +121,13 @@ impl Link {
 mod tests {
     use super::*;
 
-    const JITTERY: LinkConfig =
-        LinkConfig { delay_min: Duration::from_millis(4), delay_max: Duration::from_millis(6), loss: 0.1, mtu: None };
+    const JITTERY: LinkConfig = LinkConfig {
+        delay_min: Duration::from_millis(4),
+        delay_max: Duration::from_millis(6),
+        reorders: false,
+        loss: 0.1,
+        mtu: None,
+    };
 
     /// What becomes of `count` packets of 100 bytes, one every microsecond.
     fn fates(config: LinkConfig, seed: u64, count: u64) -> Vec<Admit> {
@@ -144,6 +160,16 @@ mod tests {
             delivered += 1;
         }
         assert!((3_500..3_700).contains(&delivered), "10% of 4,000 are lost, not {}", 4_000 - delivered);
+    }
+
+    #[test]
+    fn a_link_that_reorders_delivers_some_packets_before_earlier_ones() {
+        let times = |reorders| {
+            let fates = fates(LinkConfig { reorders, ..JITTERY }, 4, 100);
+            fates.into_iter().filter_map(|fate| if let Admit::DeliverAt(at) = fate { Some(at) } else { None })
+        };
+        assert!(times(false).is_sorted());
+        assert!(!times(true).is_sorted());
     }
 
     #[test]

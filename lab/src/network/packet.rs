@@ -69,6 +69,11 @@ impl<'a> Packet<'a> {
     }
 }
 
+/// Where an IP packet goes; `None` if it is none.
+pub fn destination(bytes: &[u8]) -> Option<IpAddr> {
+    Packet::new_checked(bytes).map(Packet::destination)
+}
+
 /// Source and destination of a TCP segment; `None` for anything else.
 pub fn tcp_endpoints(bytes: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
     let packet = Packet::new_checked(bytes)?;

@@ -217,6 +217,13 @@ impl Switch {
         }
     }
 
+    /// A host's link treats packets like this from now on, in both directions.
+    pub fn configure(&mut self, port: PortId, config: LinkConfig) {
+        for direction in [Direction::Up, Direction::Down] {
+            self.link(direction, port).configure(config);
+        }
+    }
+
     /// What became of all packets so far.
     pub fn counters(&self) -> Counters {
         self.counters

@@ -9,6 +9,7 @@ mod hosts;
 mod names;
 mod steps;
 mod text;
+mod weather;
 
 use std::ops::Range;
 use std::path::Path;
@@ -69,7 +70,8 @@ pub(super) fn check(path: &str, source: &str, file: &File) -> Result<Scenario, V
     let router = router(&mut mistakes, &file.router);
     let links = Links::read(&mut mistakes, file);
     let hosts = Hosts::read(&mut mistakes, file, &router, &links);
-    let steps = Walk::new(&mut mistakes, source, &router, &hosts).steps(&file.steps);
+    let is_simulated = file.only.as_ref().is_some_and(|only| only.engine == Engine::Sim);
+    let steps = Walk::new(&mut mistakes, source, &router, &hosts, is_simulated).steps(&file.steps);
     let budget = budget(&mut mistakes, &file.budget, &router, &hosts);
     if !mistakes.0.is_empty() {
         return Err(mistakes.0);
@@ -88,6 +90,7 @@ pub(super) fn check(path: &str, source: &str, file: &File) -> Result<Scenario, V
         apps,
         clients,
         steps,
+        losses: file.losses,
         always: file.always.as_deref().unwrap_or(&Invariant::ALL).iter().copied().collect(),
         budget,
     })

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::located::{At, Either, Entries, Headed, Unit};
 use super::quantity::{Delay, Percent, Rate};
 use super::span::{Span, Within};
-use super::{Answer, Engine, Family, Invariant, Network, Success, Tag, TcpFlag, Way};
+use super::{Answer, Engine, Family, Invariant, Losses, Network, Success, Tag, TcpFlag, Way};
 use crate::orbited::Transport;
 
 /// A scenario of the HaloD lab: hosts, links and steps, and what has to come of them.
@@ -53,6 +53,9 @@ pub(crate) struct File {
     pub(crate) steps: Vec<At<Step>>,
     /// What has to hold all the time; everything there is, if not given.
     pub(crate) always: Option<Vec<Invariant>>,
+    /// Which nodes HaloD may take for lost; `ordered` if not given.
+    #[serde(default)]
+    pub(crate) losses: Losses,
     /// What the times of all losses together may come to.
     #[serde(default)]
     pub(crate) budget: Budget,
@@ -147,6 +150,8 @@ pub(crate) struct Client {
 pub(crate) struct Link {
     /// How long a packet takes in one direction: `1ms`, or `4ms..6ms` for anything between. 0 if not given.
     pub(crate) delay: Option<Unit<Delay>>,
+    /// Let packets overtake each other if their delays say so; in order if not given.
+    pub(crate) reorders: Option<bool>,
     /// How many packets are lost, in each direction. None if not given.
     pub(crate) loss: Option<Unit<Percent>>,
     /// The largest IP packet that gets through, in bytes. The ends do not know it: their interfaces have 1500.
@@ -217,6 +222,13 @@ pub(crate) enum Verb {
     Flap(Flap),
     /// Kills the processes of nodes; others join at once under their names.
     Restart(Names),
+    /// Makes the link of a node, of an app or of each browser of a group another one. What is not given is as under
+    /// `links`.
+    Relink(Relink),
+    /// Stops the browsers of a group for a while: their TCP goes on, but nobody reads.
+    Pause(Pause),
+    /// Makes HaloD's clock jump ahead by this, as that of a machine that was suspended. The simulator only.
+    Jump(Unit<Duration>),
     /// Does nothing for a while.
     Wait(Unit<Duration>),
     /// Runs a command on a host.
@@ -231,6 +243,30 @@ pub(crate) struct Cut {
     pub(crate) host: At<String>,
     /// Which way: `up` is from the host to the router. `both` if not given.
     pub(crate) way: Option<Way>,
+}
+
+/// Another link for a host.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Relink {
+    /// A node, an app or a group of browsers.
+    pub(crate) of: At<String>,
+    /// How long a packet takes in one direction.
+    pub(crate) delay: Option<Unit<Delay>>,
+    /// Whether packets overtake each other.
+    pub(crate) reorders: Option<bool>,
+    /// How many packets are lost, in each direction.
+    pub(crate) loss: Option<Unit<Percent>>,
+}
+
+/// Browsers that stop for a while.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Pause {
+    /// Which group.
+    pub(crate) browsers: At<String>,
+    /// For how long.
+    pub(crate) time: Unit<Duration>,
 }
 
 /// A link that goes down and up.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::command::Command;
 use super::quantity::Rate;
 use super::table::Ref;
-use super::{App, BrowserGroup, Client, Node, WITHIN_DEFAULT};
+use super::{App, BrowserGroup, Client, Link, Node, WITHIN_DEFAULT};
 
 /// One thing that is done, and what has to come of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +56,12 @@ pub enum Action {
     Fault(Fault, Vec<Ref<Node>>),
     /// A node's link goes down and up.
     Flap(Flap),
+    /// Links treat packets differently from now on.
+    Relink(LinkOf, Link),
+    /// The browsers of a group neither read nor do anything else for a while. Their TCP goes on.
+    Pause(Ref<BrowserGroup>, Duration),
+    /// HaloD's clock jumps ahead, as that of a machine that was suspended.
+    Jump(Duration),
     /// Nothing, for a while.
     Wait(Duration),
     /// A command on a host.
@@ -114,6 +120,17 @@ pub struct Flap {
     pub up: Duration,
     /// Whether the node is certain to be lost each time; otherwise it is certain not to be.
     pub loses: bool,
+}
+
+/// Whose link it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkOf {
+    /// A node's.
+    Node(Ref<Node>),
+    /// That of each browser of a group.
+    Browsers(Ref<BrowserGroup>),
+    /// An app's.
+    App(Ref<App>),
 }
 
 /// Events that an app dispatches to all users in turn.

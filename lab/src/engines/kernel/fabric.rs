@@ -59,6 +59,15 @@ pub struct ActorHost<A> {
     pub actor: A,
 }
 
+/// A host of a fabric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// By the port that an interface is attached to.
+    Port(PortId),
+    /// An actor.
+    Stack(StackId),
+}
+
 /// A running fabric; it ends, and its interfaces with it, when dropped.
 #[derive(Debug)]
 pub struct Fabric<A: Actor> {
@@ -162,6 +171,24 @@ where
     /// If the fabric has failed.
     pub fn heal(&self, port: PortId) -> io::Result<()> {
         self.call(move |worker| worker.heal(port))
+    }
+
+    /// Makes the link of a host another one, in both directions.
+    ///
+    /// # Errors
+    ///
+    /// If the fabric has failed.
+    pub fn configure(&self, end: End, config: LinkConfig) -> io::Result<()> {
+        self.call(move |worker| worker.configure(end, config))
+    }
+
+    /// Stops an actor, while its TCP goes on, or lets it go on.
+    ///
+    /// # Errors
+    ///
+    /// If the fabric has failed.
+    pub fn pause(&self, stack: StackId, pause: bool) -> io::Result<()> {
+        self.call(move |worker| worker.pause(stack, pause))
     }
 
     /// Watches for the next FIN or RST that arrives from one of these addresses: when it did so can be received once.

@@ -8,6 +8,7 @@ use anyhow::Context;
 use halod_core::time::Instant;
 
 use super::clock;
+use super::fabric::End;
 use super::inbox::{Incoming, Trouble};
 use super::process;
 use super::world::World;
@@ -17,7 +18,7 @@ use crate::actors::node::NodeCommand;
 use crate::addresses;
 use crate::cast::{self, StrayEnds, StraySender};
 use crate::engine::{CommandOutcome, Engine, Order, Seen, Witness};
-use crate::scenario::{Answer, BrowserGroup, Family, Node, Placeholder, Ref, Run, Stray};
+use crate::scenario::{Answer, BrowserGroup, Family, Link, LinkOf, Node, Placeholder, Ref, Run, Stray};
 use crate::stray;
 
 /// How long the answer to a stray packet may take, and how long no answer is waited for.
@@ -42,6 +43,10 @@ impl Engine for World<'_> {
             Order::Hold(hold) => self.app_process(hold.app)?.send(&cast::hold(hold))?,
             Order::Probe(app) => self.app_process(app)?.send(&AppCommand::Probe)?,
             Order::Fault(fault, nodes) => return self.befall(fault, nodes),
+            Order::Relink(of, link) => self.relink(of, link)?,
+            Order::Freeze(group) => self.pause_browsers(group, true)?,
+            Order::Thaw(group) => self.pause_browsers(group, false)?,
+            Order::Jump(_) => anyhow::bail!("the clock of a kernel cannot be made to jump"),
         }
         Ok(now)
     }
@@ -107,6 +112,24 @@ impl Engine for World<'_> {
 impl World<'_> {
     fn tell_browsers(&self, group: Ref<BrowserGroup>, command: BrowserCommand) -> anyhow::Result<()> {
         self.browsers[&group].iter().try_for_each(|&stack| Ok(self.fabric.command(stack, command)?))
+    }
+
+    fn relink(&self, of: LinkOf, link: &Link) -> anyhow::Result<()> {
+        let config = cast::link(link);
+        match of {
+            LinkOf::Node(node) => self.fabric.configure(End::Port(self.node_port(node).0), config)?,
+            LinkOf::App(app) => self.fabric.configure(End::Port(self.app_port(app)), config)?,
+            LinkOf::Browsers(group) => {
+                for &stack in &self.browsers[&group] {
+                    self.fabric.configure(End::Stack(stack), config)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn pause_browsers(&self, group: Ref<BrowserGroup>, pause: bool) -> anyhow::Result<()> {
+        self.browsers[&group].iter().try_for_each(|&stack| Ok(self.fabric.pause(stack, pause)?))
     }
 
     /// Nodes and apps run until the scenario ends.

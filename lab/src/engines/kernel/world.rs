@@ -133,6 +133,11 @@ impl<'a> World<'a> {
         (host.port, host.address)
     }
 
+    /// Where an app's packets enter the network.
+    pub(super) fn app_port(&self, app: Ref<App>) -> PortId {
+        self.apps[&app].port
+    }
+
     /// Where a client's packets enter the network.
     pub(super) fn client_port(&self, client: Ref<Client>) -> PortId {
         self.clients[&client].port

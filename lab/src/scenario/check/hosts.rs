@@ -34,6 +34,7 @@ pub(super) struct Links {
 #[derive(Default, Clone, Copy)]
 struct Partial {
     delay: Option<crate::scenario::Delay>,
+    reorders: Option<bool>,
     loss: Option<crate::scenario::Percent>,
     mtu: Option<u16>,
 }
@@ -47,6 +48,7 @@ impl Links {
             }
             let partial = Partial {
                 delay: link.delay.as_ref().and_then(|delay| mistakes.quantity(delay)),
+                reorders: link.reorders,
                 loss: link.loss.as_ref().and_then(|loss| mistakes.quantity(loss)),
                 mtu: link.mtu.as_ref().map(|mtu| mtu.value),
             };
@@ -61,6 +63,7 @@ impl Links {
         for name in std::iter::once(&"default").chain(names) {
             let partial = self.written.get(*name).copied().unwrap_or_default();
             link.delay = partial.delay.unwrap_or(link.delay);
+            link.reorders = partial.reorders.unwrap_or(link.reorders);
             link.loss = partial.loss.unwrap_or(link.loss);
             link.mtu = partial.mtu.unwrap_or(link.mtu);
         }

@@ -27,6 +27,8 @@ pub(super) struct Walk<'a> {
     source: &'a str,
     pub(super) router: &'a Router,
     pub(super) hosts: &'a Hosts,
+    /// Only the simulator runs it.
+    pub(super) is_simulated: bool,
     pub(super) presence: Presence,
     /// Who was lost in this step.
     pub(super) lost_now: Vec<Ref<Node>>,
@@ -36,12 +38,19 @@ pub(super) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(mistakes: &'a mut Mistakes, source: &'a str, router: &'a Router, hosts: &'a Hosts) -> Self {
+    pub(super) fn new(
+        mistakes: &'a mut Mistakes,
+        source: &'a str,
+        router: &'a Router,
+        hosts: &'a Hosts,
+        is_simulated: bool,
+    ) -> Self {
         Self {
             mistakes,
             source,
             router,
             hosts,
+            is_simulated,
             presence: Presence::default(),
             lost_now: Vec::new(),
             connected: BTreeSet::new(),
@@ -87,6 +96,9 @@ impl<'a> Walk<'a> {
             Verb::Heal(names) => self.fault(names, Fault::Heal),
             Verb::Flap(flap) => self.flap(flap),
             Verb::Restart(names) => self.fault(names, Fault::Restart),
+            Verb::Relink(relink) => self.relink(relink),
+            Verb::Pause(pause) => self.pause(pause),
+            Verb::Jump(time) => self.jump(time),
             Verb::Wait(duration) => self.mistakes.quantity(duration).map(Action::Wait),
             Verb::Run(run) => self.run(run).map(Action::Run),
         }

@@ -20,7 +20,7 @@ use super::super::pcap::Capture;
 use super::super::tun::Tun;
 use super::{FabricConfig, Order, Totals};
 use crate::actors::Actor;
-use crate::network::{Attachment, Direction, PortId, Switch, closing_source, tcp_endpoints};
+use crate::network::{Attachment, Direction, LinkConfig, PortId, Switch, closing_source, tcp_endpoints};
 use crate::stacks::{Observed, StackConfig, StackId, Stacks};
 
 /// Packets taken from one interface before the others have their turn.
@@ -147,6 +147,22 @@ impl<A: Actor> Worker<A> {
 
     pub(super) fn heal(&mut self, port: PortId) {
         self.switch.heal(port);
+    }
+
+    pub(super) fn configure(&mut self, end: super::End, config: LinkConfig) {
+        let port = match end {
+            super::End::Port(port) => port,
+            super::End::Stack(stack) => self.ports_of_stacks[stack.0],
+        };
+        self.switch.configure(port, config);
+    }
+
+    pub(super) fn pause(&mut self, stack: StackId, pause: bool) {
+        if pause {
+            self.stacks.freeze(stack);
+        } else {
+            self.stacks.thaw(clock::now(), stack);
+        }
     }
 
     pub(super) fn watch_closing(&mut self, from: [IpAddr; 2], seen: Sender<Instant>) {

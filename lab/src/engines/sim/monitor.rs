@@ -1,0 +1,197 @@
+//! Watches HaloD from outside of its code: what it publishes and where it sends packets, at every moment of a run.
+//!
+//! What is right is said here once more, in the plainest form that the design gives, so that HaloD's own code is not its
+//! own judge. The first thing that is wrong is kept.
+
+mod flows;
+mod table;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use halod_core::ids::{Epoch, NodeId};
+use halod_core::routing::{Routing, SessionId};
+use halod_core::time::Instant;
+
+pub(super) use self::flows::Forwarded;
+use self::flows::Flows;
+use self::table::Tables;
+use crate::scenario::Router;
+
+/// What is wrong, and since when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken {
+    /// Which rule does not hold.
+    pub rule: Rule,
+    /// When that was seen.
+    pub at: Instant,
+    /// What was seen.
+    pub what: String,
+}
+
+/// A rule that holds at every moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rule {
+    /// Each route has one owner while a node is active, none otherwise.
+    OneOwner,
+    /// The numbers of routes of two nodes differ by one at most.
+    Balance,
+    /// The table is the one that N and M give.
+    Table,
+    /// The epoch grows with every change of an owner, and never falls.
+    Epoch,
+    /// A session that is over owns no route.
+    NoneDead,
+    /// A node that is gone for longer than it takes to notice owns no route.
+    Noticed,
+    /// All packets of a flow reach one node.
+    OneNode,
+    /// The flow table holds no more than the flows that were begun.
+    Bounded,
+}
+
+/// The watch.
+#[derive(Debug)]
+pub(super) struct Monitor {
+    tables: Tables,
+    /// A dead node has to be noticed within this time.
+    notice: Duration,
+    epoch: Epoch,
+    /// Who held each id.
+    holders: Vec<SessionId>,
+    owners: Vec<Option<NodeId>>,
+    members: BTreeSet<SessionId>,
+    gone: BTreeSet<SessionId>,
+    /// Sessions whose process is dead, and until when they may own routes.
+    dead: BTreeMap<SessionId, Instant>,
+    pub(super) flows: Flows,
+    broken: Option<Broken>,
+}
+
+impl Monitor {
+    pub(super) fn new(router: &Router, redial: Duration) -> Self {
+        Self {
+            tables: Tables::new(router.routes),
+            // The heartbeats that are forgiven and one more, and then a redial that nobody answers.
+            notice: router.heartbeat * (router.misses + 2) + redial,
+            epoch: Epoch::default(),
+            holders: Vec::new(),
+            owners: vec![None; usize::from(router.routes)],
+            members: BTreeSet::new(),
+            gone: BTreeSet::new(),
+            dead: BTreeMap::new(),
+            flows: Flows::default(),
+            broken: None,
+        }
+    }
+
+    /// What was wrong first.
+    pub(super) fn broken(&self) -> Option<&Broken> {
+        self.broken.as_ref()
+    }
+
+    /// HaloD has put this into force.
+    pub(super) fn see_routing(&mut self, now: Instant, routing: &Routing) {
+        self.check_table(now, routing);
+        let holders: Vec<SessionId> = routing.holders.iter().map(|member| member.session).collect();
+        let changed = holders != self.holders || routing.owners != self.owners;
+        if routing.epoch < self.epoch || changed && routing.epoch == self.epoch {
+            self.report(now, Rule::Epoch, format!("from {} to {}", self.epoch, routing.epoch));
+        }
+        let members: BTreeSet<SessionId> = routing.members.keys().copied().collect();
+        self.gone.extend(self.members.difference(&members));
+        let of_the_gone = |session: &&SessionId| self.gone.contains(session) || !members.contains(session);
+        if let Some(session) = holders.iter().find(of_the_gone) {
+            self.report(now, Rule::NoneDead, format!("session {session} holds an id after its end"));
+        }
+        (self.epoch, self.holders, self.members) = (routing.epoch, holders, members);
+        self.owners.clone_from(&routing.owners);
+    }
+
+    fn check_table(&mut self, now: Instant, routing: &Routing) {
+        let nodes = routing.holders.len();
+        let orphan = routing.owners.iter().position(|owner| match owner {
+            Some(owner) => owner.index() >= nodes,
+            None => nodes > 0,
+        });
+        if let Some(index) = orphan {
+            self.report(now, Rule::OneOwner, format!("route {} has no owner among {nodes} nodes", index + 1));
+            return;
+        }
+        let mut counts = vec![0_usize; nodes];
+        routing.owners.iter().flatten().for_each(|owner| counts[owner.index()] += 1);
+        if let (Some(fewest), Some(most)) = (counts.iter().min(), counts.iter().max())
+            && most > &(fewest + 1)
+        {
+            self.report(now, Rule::Balance, format!("one node owns {most} routes and another {fewest}"));
+        }
+        let expected = self.tables.of(nodes);
+        let other = routing.owners.iter().zip(expected).position(|(owner, &expected)| {
+            owner.map(NodeId::number).unwrap_or_default() != expected
+        });
+        if let Some(index) = other {
+            let (route, is, due) = (index + 1, routing.owners[index], expected[index]);
+            let is = is.map_or("nobody".into(), |id| id.to_string());
+            self.report(now, Rule::Table, format!("route {route} of {nodes} nodes is owned by {is}, not by {due}"));
+        }
+    }
+
+    /// The processes that serve on this host are dead: those that are registered now.
+    pub(super) fn see_death(&mut self, now: Instant, routing: &Routing, host: [IpAddr; 2]) {
+        let on_host = routing.members.values().filter(|member| {
+            member.service_addresses().any(|address| host.contains(&address.ip()))
+        });
+        let deadline = now + self.notice;
+        self.dead.extend(on_host.map(|member| (member.session, deadline)));
+    }
+
+    /// HaloD's clock stood still or jumped, or it did not run: it may take this much longer to notice.
+    pub(super) fn excuse(&mut self, time: Duration) {
+        self.dead.values_mut().for_each(|deadline| *deadline = *deadline + time);
+    }
+
+    /// Time has passed.
+    pub(super) fn see_time(&mut self, now: Instant, flow_count: usize) {
+        let late = self.dead.iter().find(|&(session, deadline)| *deadline < now && self.holders.contains(session));
+        if let Some((session, deadline)) = late {
+            let over = now.since(*deadline);
+            self.report(now, Rule::Noticed, format!("session {session} is dead and holds an id {over:?} too long"));
+        }
+        self.dead.retain(|_, deadline| *deadline >= now);
+        if flow_count > self.flows.begun() {
+            let begun = self.flows.begun();
+            self.report(now, Rule::Bounded, format!("the flow table has {flow_count} flows; {begun} were begun"));
+        }
+        if let Some(what) = self.flows.take_wrong() {
+            self.report(now, Rule::OneNode, what);
+        }
+    }
+
+    fn report(&mut self, at: Instant, rule: Rule, what: String) {
+        self.broken.get_or_insert(Broken { rule, at, what });
+    }
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = self.at.since(Instant::ORIGIN).as_secs_f64() * 1e3;
+        write!(f, "{} at {millis:.3} ms: {}", self.rule, self.what)
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Rule::OneOwner => "one-owner-per-route",
+            Rule::Balance => "balanced",
+            Rule::Table => "table-of-n-and-m",
+            Rule::Epoch => "epochs-grow",
+            Rule::NoneDead => "no-route-on-a-lost-node",
+            Rule::Noticed => "deaths-are-noticed",
+            Rule::OneNode => "flows-keep-their-node",
+            Rule::Bounded => "flow-table-bounded",
+        })
+    }
+}

@@ -1,0 +1,92 @@
+//! Where the packets of each flow went.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use halod_core::wire::TcpFlags;
+
+/// Both ends of a flow as its client knows them.
+type Ends = (SocketAddr, SocketAddr);
+
+/// Every flow so far, by its last beginning.
+#[derive(Debug, Default)]
+pub(super) struct Flows {
+    by_ends: BTreeMap<Ends, Begun>,
+    begun: usize,
+    wrong: Option<String>,
+}
+
+#[derive(Debug)]
+struct Begun {
+    /// The sequence number of its SYN.
+    sequence: u32,
+    node: SocketAddr,
+    /// The node has answered: only an end lets another node have its packets.
+    answered: bool,
+}
+
+/// What a packet towards a node says of its flow.
+#[derive(Debug, Clone, Copy)]
+pub(in super::super) struct Forwarded {
+    pub(in super::super) client: SocketAddr,
+    pub(in super::super) service: SocketAddr,
+    pub(in super::super) node: SocketAddr,
+    pub(in super::super) flags: TcpFlags,
+    pub(in super::super) sequence: u32,
+}
+
+impl Flows {
+    /// A client's packet goes to a node.
+    pub(in super::super) fn see_forwarded(&mut self, packet: Forwarded) {
+        let Forwarded { client, service, node, flags, sequence } = packet;
+        let ends = (client, service);
+        let is_syn = flags.is_initial_syn();
+        match self.by_ends.get_mut(&ends) {
+            Some(flow) if is_syn && flow.sequence == sequence && flow.answered && flow.node != node => {
+                self.wrong.get_or_insert_with(|| {
+                    format!("{client} to {service}: its SYN went to {} that answered, then to {node}", flow.node)
+                });
+            }
+            Some(flow) if is_syn => {
+                let again = flow.sequence == sequence && flow.node == node;
+                *flow = Begun { sequence, node, answered: flow.answered && again };
+                self.begun += usize::from(!again);
+            }
+            Some(flow) => {
+                if flow.node != node {
+                    let begun_at = flow.node;
+                    self.wrong.get_or_insert_with(|| {
+                        format!("{client} to {service}: a packet went to {node}, its flow began at {begun_at}")
+                    });
+                }
+            }
+            // A SYN that was held went out as a packet of the plane's own.
+            None => {
+                self.by_ends.insert(ends, Begun { sequence, node, answered: !is_syn });
+                self.begun += 1;
+            }
+        }
+    }
+
+    /// A client's SYN is kept back for now: it begins a flow later.
+    pub(in super::super) fn see_held(&mut self, client: SocketAddr, service: SocketAddr) {
+        self.by_ends.remove(&(client, service));
+        self.begun += 1;
+    }
+
+    /// A node's packet goes to a client.
+    pub(in super::super) fn see_answered(&mut self, client: SocketAddr, service: SocketAddr) {
+        if let Some(flow) = self.by_ends.get_mut(&(client, service)) {
+            flow.answered = true;
+        }
+    }
+
+    /// How many flows were begun so far.
+    pub(super) fn begun(&self) -> usize {
+        self.begun
+    }
+
+    pub(super) fn take_wrong(&mut self) -> Option<String> {
+        self.wrong.take()
+    }
+}

@@ -1,0 +1,42 @@
+//! What befalls others than nodes: links that get worse, browsers that stop, a clock that jumps.
+
+use std::time::Duration;
+
+use super::steps::Walk;
+use crate::scenario::file;
+use crate::scenario::located::Unit;
+use crate::scenario::{Action, LinkOf};
+
+impl Walk<'_> {
+    pub(super) fn relink(&mut self, relink: &file::Relink) -> Option<Action> {
+        let delay = relink.delay.as_ref().map(|delay| self.mistakes.quantity(delay));
+        let loss = relink.loss.as_ref().map(|loss| self.mistakes.quantity(loss));
+        let name = relink.of.value.as_str();
+        let (of, mut link) = if let Some(app) = self.hosts.apps.find(|app| app.name == name) {
+            (LinkOf::App(app), self.hosts.apps[app].link)
+        } else if let Some(group) = self.hosts.browsers.find(|group| group.name == name) {
+            (LinkOf::Browsers(group), self.hosts.browsers[group].link)
+        } else {
+            let node = self.node(name, &relink.of.span)?;
+            (LinkOf::Node(node), self.hosts.nodes[node].link)
+        };
+        link.delay = delay.unwrap_or(Some(link.delay))?;
+        link.loss = loss.unwrap_or(Some(link.loss))?;
+        link.reorders = relink.reorders.unwrap_or(link.reorders);
+        Some(Action::Relink(of, link))
+    }
+
+    pub(super) fn pause(&mut self, pause: &file::Pause) -> Option<Action> {
+        let time = self.mistakes.quantity(&pause.time);
+        let group = self.group(&pause.browsers)?;
+        Some(Action::Pause(group, time?))
+    }
+
+    pub(super) fn jump(&mut self, time: &Unit<Duration>) -> Option<Action> {
+        if !self.is_simulated {
+            let message = "the clock of a kernel cannot be made to jump";
+            self.mistakes.add(&time.text.span, message, "`only: {engine: sim, because: ..}` allows it");
+        }
+        self.mistakes.quantity(time).map(Action::Jump)
+    }
+}
