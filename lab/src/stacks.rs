@@ -1,4 +1,5 @@
-//! Actors on smoltcp TCP stacks, many in one thread: each has its own IP address, interface and sockets.
+//! Actors on smoltcp stacks, many in one thread: each is the process of a host with its own IP addresses, interface and
+//! TCP and UDP sockets. A process can be killed, frozen and started again, with the consequences that Linux gives that.
 //!
 //! No I/O and no clock: packets come in and go out as bytes, time as an argument. Finding the stack that a packet is for
 //! is the network's business. Only stacks with something to do are polled, in the order of their times.
@@ -13,8 +14,14 @@ use crate::observation::Observation;
 
 mod connection;
 mod device;
+mod host;
+mod link;
 mod ports;
+mod process;
+mod segment;
 mod stack;
+mod tcp;
+mod udp;
 
 use stack::Stack;
 
@@ -25,14 +32,34 @@ pub struct StackId(pub usize);
 /// How a stack is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StackConfig {
-    /// Its address; of no other host.
-    pub address: IpAddr,
-    /// The TCP ports that it listens on.
+    /// Its addresses, at most one of each IP version; of no other host.
+    pub addresses: Vec<IpAddr>,
+    /// The TCP ports that it listens on, on all addresses.
     pub listen: Vec<u16>,
+    /// The port of its UDP socket; 0 stands for any that is free, `None` for no socket.
+    pub udp: Option<u16>,
+    /// The buffers of each of its TCP sockets.
+    pub buffers: Buffers,
     /// Decides its initial sequence numbers and the first of its local ports.
     pub seed: u64,
     /// The largest IP packet that it sends or asks for, in bytes.
     pub mtu: u16,
+}
+
+/// The buffers of a TCP socket, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Buffers {
+    /// What is received and not read yet: the largest window that it offers.
+    pub receive: usize,
+    /// What is sent and not acknowledged yet.
+    pub send: usize,
+}
+
+impl Buffers {
+    /// For hosts that say little, and are many.
+    pub const SMALL: Self = Self { receive: 8 << 10, send: 2 << 10 };
+    /// For hosts that have much to say.
+    pub const LARGE: Self = Self { receive: 64 << 10, send: 64 << 10 };
 }
 
 /// An observation, who made it and when.
@@ -47,18 +74,18 @@ pub struct Observed {
 }
 
 /// A group of stacks that are driven together.
-pub struct Stacks<A> {
+pub struct Stacks<A: Actor> {
     stacks: Vec<Scheduled<A>>,
     wakeups: BTreeSet<(Instant, StackId)>,
     observed: VecDeque<Observed>,
 }
 
-struct Scheduled<A> {
+struct Scheduled<A: Actor> {
     stack: Stack<A>,
     wakeup: Option<Instant>,
 }
 
-impl<A> Default for Stacks<A> {
+impl<A: Actor> Default for Stacks<A> {
     fn default() -> Self {
         Self { stacks: Vec::new(), wakeups: BTreeSet::new(), observed: VecDeque::new() }
     }
@@ -67,13 +94,70 @@ impl<A> Default for Stacks<A> {
 impl<A: Actor> Stacks<A> {
     /// Adds a host; its actor is polled at `now` for the first time.
     pub fn add(&mut self, now: Instant, config: &StackConfig, actor: A) -> StackId {
-        let id = StackId(self.stacks.len());
-        self.stacks.push(Scheduled { stack: Stack::new(now, config, actor), wakeup: None });
-        self.wake(id, now);
+        let id = self.add_idle(now, config);
+        self.start(now, id, actor);
         id
     }
 
-    /// Carries out a command of the scenario at the next poll.
+    /// Adds a host on which nothing runs yet: its kernel refuses connections.
+    pub fn add_idle(&mut self, now: Instant, config: &StackConfig) -> StackId {
+        let id = StackId(self.stacks.len());
+        self.stacks.push(Scheduled { stack: Stack::new(now, config), wakeup: None });
+        id
+    }
+
+    /// Starts a process, on a host that is on or off, in place of one that runs. Its listeners open at once; its actor
+    /// is polled at `now` for the first time. What a former process left to be sent still is.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such stack.
+    pub fn start(&mut self, now: Instant, id: StackId, actor: A) {
+        self.stacks[id.0].stack.start(now, actor);
+        self.wake(id, now);
+    }
+
+    /// SIGKILL: the actor is gone, and the kernel closes its sockets. A connection with unread bytes, or one that was
+    /// never accepted, ends in RST, any other in FIN after what its send buffer holds; what comes in after that is
+    /// answered with RST. Dials vanish.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such stack.
+    pub fn kill(&mut self, now: Instant, id: StackId) {
+        self.stacks[id.0].stack.kill(now);
+        self.wake(id, now);
+    }
+
+    /// Process and kernel vanish: no packet leaves or is taken in, until [`Stacks::start`].
+    ///
+    /// # Panics
+    ///
+    /// If there is no such stack.
+    pub fn power_off(&mut self, id: StackId) {
+        self.stacks[id.0].stack.power_off();
+    }
+
+    /// SIGSTOP: the kernel goes on, with what is in its buffers; the actor is told nothing. Commands wait.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such stack.
+    pub fn freeze(&mut self, id: StackId) {
+        self.stacks[id.0].stack.freeze();
+    }
+
+    /// SIGCONT: the actor learns all that it slept through, in order, before its deadline counts again.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such stack.
+    pub fn thaw(&mut self, now: Instant, id: StackId) {
+        self.stacks[id.0].stack.thaw(now);
+        self.wake(id, now);
+    }
+
+    /// Carries out a command of the scenario at the next poll. One for a host without a process is lost.
     ///
     /// # Panics
     ///
@@ -107,7 +191,7 @@ impl<A: Actor> Stacks<A> {
             let next = scheduled.stack.poll(now, &mut |packet| sink(id, packet), &mut observe);
             if let Some(next) = next {
                 // smoltcp counts microseconds: what it wants done within this one is done at the next.
-                self.wake(id, next.max(now + stack::TICK));
+                self.wake(id, next.max(now + link::TICK));
             }
         }
     }

@@ -1,15 +1,14 @@
 //! One connection of a stack: compares its socket with what the actor was told, and tells it the difference.
 
-use smoltcp::iface::SocketHandle;
 use smoltcp::socket::tcp::{Socket, State};
 
+use super::segment::Tuple;
 use crate::actors::End;
 use crate::outbox::Outbox;
 
 #[derive(Debug)]
 pub(super) struct Connection {
-    pub(super) handle: SocketHandle,
-    pub(super) local_port: u16,
+    pub(super) tuple: Tuple,
     outbox: Outbox,
     /// Bytes handed to the socket.
     sent: u64,
@@ -33,10 +32,9 @@ pub(super) enum News {
 }
 
 impl Connection {
-    pub(super) fn dialled(handle: SocketHandle, local_port: u16) -> Self {
+    pub(super) fn dialled(tuple: Tuple) -> Self {
         Self {
-            handle,
-            local_port,
+            tuple,
             outbox: Outbox::default(),
             sent: 0,
             acked: 0,
@@ -47,12 +45,17 @@ impl Connection {
         }
     }
 
-    pub(super) fn accepted(handle: SocketHandle, local_port: u16) -> Self {
-        Self { established: true, former: State::Established, ..Self::dialled(handle, local_port) }
+    pub(super) fn accepted(tuple: Tuple) -> Self {
+        Self { established: true, former: State::Established, ..Self::dialled(tuple) }
     }
 
     pub(super) fn queue(&mut self, bytes: &[u8]) {
         self.overflowed |= self.outbox.push(bytes).is_err();
+    }
+
+    /// Whether more was queued than may wait: [`Connection::write`] gives it up.
+    pub(super) fn is_overflowed(&self) -> bool {
+        self.overflowed
     }
 
     pub(super) fn finish(&mut self) {

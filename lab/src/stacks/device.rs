@@ -20,11 +20,32 @@ impl Queues {
         Self { mtu, received: VecDeque::new(), sent: VecDeque::new() }
     }
 
+    /// The length of the largest packet that it takes, in bytes.
+    pub(super) fn mtu(&self) -> usize {
+        self.mtu.into()
+    }
+
     /// Queues a packet for the stack, or drops it if the queue is full.
     pub(super) fn deliver(&mut self, packet: Vec<u8>) {
         if self.received.len() < QUEUE_LENGTH_MAX {
             self.received.push_back(packet);
         }
+    }
+
+    /// The packet that is read next.
+    pub(super) fn next(&self) -> Option<&[u8]> {
+        self.received.front().map(Vec::as_slice)
+    }
+
+    /// Drops the packet that would be read next.
+    pub(super) fn drop_next(&mut self) {
+        self.received.pop_front();
+    }
+
+    /// Drops all packets.
+    pub(super) fn clear(&mut self) {
+        self.received.clear();
+        self.sent.clear();
     }
 
     /// The packets that the stack sent.

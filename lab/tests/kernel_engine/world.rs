@@ -11,7 +11,7 @@ use lab::engines::kernel::process::{Child, Report, Said, Stderr};
 use lab::engines::kernel::tun::Tun;
 use lab::engines::kernel::wire::Stamped;
 use lab::network::{Attachment, IcmpSource, LinkConfig, PortId, Role, Segment};
-use lab::stacks::{Observed, StackConfig, StackId};
+use lab::stacks::{Buffers, Observed, StackConfig, StackId};
 
 use crate::puppet::{Order, Puppet, said};
 
@@ -75,7 +75,14 @@ impl World {
 
     /// A puppet on a stack in the fabric.
     pub(crate) fn stack(&self, address: IpAddr, link: LinkConfig) -> StackId {
-        let stack = StackConfig { address, listen: vec![PORT], seed: 1, mtu: MTU };
+        let stack = StackConfig {
+            addresses: vec![address],
+            listen: vec![PORT],
+            udp: None,
+            buffers: Buffers::SMALL,
+            seed: 1,
+            mtu: MTU,
+        };
         let host = ActorHost { segment: Segment::Wan, link, stack, actor: Puppet::default() };
         self.fabric.attach_actor("browsers", host).unwrap()
     }

@@ -119,7 +119,7 @@ where
         let attachment = Attachment {
             segment: host.segment,
             role: Role::Host,
-            addresses: vec![host.stack.address],
+            addresses: host.stack.addresses.clone(),
             link: host.link,
             seed: host.stack.seed,
         };

@@ -22,7 +22,7 @@ use crate::cast::{self, MTU};
 use crate::engine::Witness;
 use crate::network::{PortId, Segment};
 use crate::scenario::{App, BrowserGroup, Client, Link, Node, Ref, RunHost, Scenario};
-use crate::stacks::{StackConfig, StackId};
+use crate::stacks::{Buffers, StackConfig, StackId};
 
 /// What the person who runs the lab wants besides a verdict.
 #[derive(Debug, Clone, Default)]
@@ -243,7 +243,14 @@ impl<'a> World<'a> {
 
     fn build_browsers(&mut self) -> anyhow::Result<()> {
         for cast::BrowserHost { group, address, link, seed, config } in cast::browsers(self.scenario) {
-            let stack = StackConfig { address, listen: Vec::new(), seed, mtu: MTU };
+            let stack = StackConfig {
+                addresses: vec![address],
+                listen: Vec::new(),
+                udp: None,
+                buffers: Buffers::SMALL,
+                seed,
+                mtu: MTU,
+            };
             let host = ActorHost { segment: Segment::Wan, link, stack, actor: Browser::new(config) };
             let stack = self.fabric.attach_actor(&self.scenario.browsers[group].name, host)?;
             self.browsers.entry(group).or_default().push(stack);

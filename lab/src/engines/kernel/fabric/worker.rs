@@ -28,7 +28,7 @@ const BATCH: usize = 64;
 /// The largest IP packet.
 const PACKET_LENGTH_MAX: usize = 65_535;
 
-pub(super) struct Worker<A> {
+pub(super) struct Worker<A: Actor> {
     switch: Switch,
     stacks: Stacks<A>,
     hosts: BTreeMap<PortId, Host>,
