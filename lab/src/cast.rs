@@ -126,11 +126,7 @@ pub fn app(scenario: &Scenario, app: Ref<App>) -> AppConfig {
 
 /// What a `load` step tells its app.
 pub fn load(load: &Load) -> AppCommand {
-    AppCommand::Load {
-        events: load.events.into(),
-        interval: load.rate.interval(),
-        body_bytes: load.size_min as usize,
-    }
+    AppCommand::Load { events: load.events.into(), interval: load.rate.interval(), body_bytes: load.size_min as usize }
 }
 
 /// What a `hold` step tells its app.
@@ -163,8 +159,7 @@ pub fn router_attachment(scenario: &Scenario, name: &str, segment: Segment) -> A
 /// The ends of a stray packet.
 pub fn stray(scenario: &Scenario, stray: &Stray) -> StrayEnds {
     let family = scenario.router.family;
-    let of_client =
-        |client: Ref<Client>| addresses::client(scenario.clients[client].on, client.index()).family(family);
+    let of_client = |client: Ref<Client>| addresses::client(scenario.clients[client].on, client.index()).family(family);
     match stray.path {
         StrayPath::ToService { from, route, side } => {
             let port = addresses::port(side, scenario.router.routes, route);

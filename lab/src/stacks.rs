@@ -167,6 +167,24 @@ impl<A: Actor> Stacks<A> {
         self.wake(to, now);
     }
 
+    /// What runs on a host, if it does and is not frozen.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such stack.
+    pub fn actor(&self, id: StackId) -> Option<&A> {
+        self.stacks[id.0].stack.actor()
+    }
+
+    /// The same, to be told something that it learns by no packet; [`Stacks::wake`] it if there is something to do then.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such stack.
+    pub fn actor_mut(&mut self, id: StackId) -> Option<&mut A> {
+        self.stacks[id.0].stack.actor_mut()
+    }
+
     /// A packet arrived for a stack; it is looked at in the next poll. More than a full queue are dropped.
     ///
     /// # Panics
@@ -207,7 +225,11 @@ impl<A: Actor> Stacks<A> {
     }
 
     /// Sees to it that a stack is polled at `at` or before.
-    fn wake(&mut self, id: StackId, at: Instant) {
+    ///
+    /// # Panics
+    ///
+    /// If there is no such stack.
+    pub fn wake(&mut self, id: StackId, at: Instant) {
         let wakeup = &mut self.stacks[id.0].wakeup;
         if wakeup.is_some_and(|earlier| earlier <= at) {
             return;

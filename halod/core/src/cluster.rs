@@ -206,12 +206,17 @@ impl Cluster {
             Ok(FromNode::Heartbeat(beat)) => self.sessions_by_token.get(&beat.token).map(|&session| (session, beat)),
             _ => None,
         };
-        let heard = session.is_some_and(|(session, beat)| {
-            let session = self.sessions.get_mut(&session).expect("a token belongs to a session");
-            session.hear(now, from, beat) == Beat::Counted
+        let heard = session.map_or(Beat::Ignored, |(session, beat)| {
+            self.sessions.get_mut(&session).expect("a token belongs to a session").hear(now, from, beat)
         });
-        if !heard {
-            self.beats_ignored += 1;
+        match (heard, session) {
+            (Beat::First, Some((node, _))) => {
+                // From now on it may be silent for less long.
+                self.silences.retain(|&(_, other)| other != node);
+                self.silences.insert((now + self.silence_max(), node));
+            }
+            (Beat::Ignored, _) => self.beats_ignored += 1,
+            _ => {}
         }
     }
 
@@ -266,7 +271,7 @@ impl Cluster {
         let mut silent = Vec::new();
         while let Some(&(due, node)) = self.silences.first().filter(|&&(due, _)| due <= now) {
             self.silences.remove(&(due, node));
-            let silent_at = self.sessions[&node].last_heard + self.silence_max();
+            let silent_at = self.sessions[&node].silent_at(self.silence_max());
             if silent_at <= now {
                 silent.push((node, Loss::Silent));
             } else {

@@ -331,6 +331,14 @@ fn silence_is_a_loss_after_three_and_a_half_heartbeats() {
 }
 
 #[test]
+fn a_node_without_a_heartbeat_yet_may_have_to_wait_for_its_token() {
+    let mut bench = Bench::new(2, 0);
+    bench.join(1);
+    assert!(!bench.pass(Duration::from_millis(3_499)).contains("closed"));
+    assert!(bench.pass(Duration::from_millis(1)).contains("n1 closed"));
+}
+
+#[test]
 fn a_daemon_that_was_late_itself_blames_nobody() {
     let mut bench = Bench::new(2, 0);
     bench.join(1);
@@ -343,9 +351,10 @@ fn a_daemon_that_was_late_itself_blames_nobody() {
 fn forged_heartbeats_are_counted_and_do_not_keep_a_node_alive() {
     let mut bench = Bench::new(2, 0);
     bench.join(1);
+    bench.beat_from(1, 1, 1, 1);
     bench.pass(Duration::from_millis(200));
     bench.beat_from(1, 2, 1, 1);
-    bench.beat_from(1, 1, 99, 1);
+    bench.beat_from(1, 1, 99, 2);
     bench.cluster.receive_datagram(bench.now, SocketAddr::new(host(1), 1), &decode_from_node(b"nonsense"));
     assert_eq!(bench.cluster.beats_ignored(), 3);
     assert!(bench.pass(Duration::from_millis(150)).contains("n1 closed"));

@@ -6,7 +6,7 @@ use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::time::Instant;
 
 /// Packets that may wait to be read by a stack.
-const QUEUE_LENGTH_MAX: usize = 256;
+const QUEUE_LENGTH_MAX: usize = 4096;
 
 #[derive(Debug)]
 pub(super) struct Queues {

@@ -104,6 +104,16 @@ impl<A: Actor> Stack<A> {
         [self.host.tcp.next_wakeup(), deadline].into_iter().flatten().min()
     }
 
+    /// What runs and is not frozen.
+    pub(super) fn actor(&self) -> Option<&A> {
+        if let State::Running(process) = &self.state { Some(&process.actor) } else { None }
+    }
+
+    /// The same.
+    pub(super) fn actor_mut(&mut self) -> Option<&mut A> {
+        if let State::Running(process) = &mut self.state { Some(&mut process.actor) } else { None }
+    }
+
     #[cfg(test)]
     pub(super) fn socket_count(&self) -> usize {
         self.host.tcp.count()

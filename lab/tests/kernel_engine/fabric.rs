@@ -108,8 +108,12 @@ fn a_small_mtu_on_the_way_is_discovered(receiver: IpAddr) {
 fn everything_arrives_over_a_lossy_link() {
     let world = World::new(None);
     let mut sender = world.process(1, LinkConfig::default());
-    let lossy =
-        LinkConfig { delay_min: Duration::from_millis(1), delay_max: Duration::from_millis(2), loss: 0.02, ..LinkConfig::default() };
+    let lossy = LinkConfig {
+        delay_min: Duration::from_millis(1),
+        delay_max: Duration::from_millis(2),
+        loss: 0.02,
+        ..LinkConfig::default()
+    };
     let mut receiving = world.process(2, lossy);
     sender.order(&Order::Dial(7, SocketAddr::new(v4(2), PORT)));
     sender.order(&Order::Send(7, "x".repeat(LENGTH)));

@@ -77,7 +77,7 @@ impl Cluster {
         let node = SessionId(self.sessions_opened);
         let hold = self.losses.hold(now, &hello.name);
         let session = Session::new(now, conn, greeting.peer, greeting.token, node, hello);
-        self.silences.insert((now + self.silence_max(), node));
+        self.silences.insert((session.silent_at(self.silence_max()), node));
         self.sessions_by_conn.insert(conn, node);
         self.sessions_by_token.insert(greeting.token, node);
         self.sessions.insert(node, session);

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::ConnId;
 use super::suspicion::Suspicion;
@@ -9,6 +10,9 @@ use crate::ids::NodeId;
 use crate::protocol::{Heartbeat, Incarnation, Token};
 use crate::routing::Member;
 use crate::time::Instant;
+
+/// How long a `welcome` may take. TCP sends what was lost again after 1 s, and that after 2 s more (RFC 6298, section 2).
+const WELCOME_TIMEOUT: Duration = Duration::from_millis(3500);
 
 /// What a registered node is in the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +53,8 @@ pub(super) struct Session {
 /// What became of a heartbeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Beat {
+    /// It is the first of its session.
+    First,
     Counted,
     Ignored,
 }
@@ -61,15 +67,21 @@ impl Session {
         }
     }
 
+    /// When it counts as lost unless it is heard before, if `silence_max` is forgiven. A node that has sent no heartbeat
+    /// yet may not have its token: the `welcome` that gives it can be under way for the third time.
+    pub(super) fn silent_at(&self, silence_max: Duration) -> Instant {
+        let forgiven = if self.beats_from.is_none() { silence_max.max(WELCOME_TIMEOUT) } else { silence_max };
+        self.last_heard + forgiven
+    }
+
     /// Takes in a heartbeat with this session's token.
     pub(super) fn hear(&mut self, now: Instant, from: SocketAddr, beat: &Heartbeat) -> Beat {
         if from.ip() != self.peer || beat.seq <= self.seq_heard {
             return Beat::Ignored;
         }
         self.seq_heard = beat.seq;
-        self.beats_from = Some(from);
         self.last_heard = now;
-        Beat::Counted
+        if self.beats_from.replace(from).is_none() { Beat::First } else { Beat::Counted }
     }
 
     /// The next heartbeat to the node; `None` until one of its own has shown where to.

@@ -40,6 +40,8 @@ pub(super) struct Halod {
     connections: BTreeMap<ConnId, Connection>,
     connections_opened: u64,
     housekeeping: Instant,
+    /// By how much its clock is ahead of the host's.
+    skew: Duration,
     outputs: VecDeque<Output>,
 }
 
@@ -67,13 +69,19 @@ impl Halod {
             connections: BTreeMap::new(),
             connections_opened: 0,
             housekeeping: now + HOUSEKEEPING,
+            skew: Duration::ZERO,
             outputs: VecDeque::new(),
         }
     }
 
+    /// Its clock jumps ahead.
+    pub(super) fn jump(&mut self, time: Duration) {
+        self.skew += time;
+    }
+
     /// Decides about a packet, and rewrites it.
     pub(super) fn pass(&mut self, now: Instant, stage: Stage, packet: &mut [u8]) -> Verdict {
-        self.plane.handle(now, stage, packet)
+        self.plane.handle(now + self.skew, stage, packet)
     }
 
     /// The next packet of the plane's own to send.
@@ -98,11 +106,12 @@ impl Halod {
 
     /// When the plane has something to do, which a packet may change.
     pub(super) fn plane_deadline(&self) -> Instant {
-        self.plane.deadline().map_or(self.housekeeping, |deadline| deadline.min(self.housekeeping))
+        self.plane.deadline().map_or(self.housekeeping, |deadline| deadline.min(self.housekeeping)) - self.skew
     }
 
     /// Lets the plane do what is due by `now`.
     pub(super) fn plane_timeout(&mut self, now: Instant) {
+        let now = now + self.skew;
         if self.housekeeping <= now {
             self.housekeeping = now + HOUSEKEEPING;
             self.plane.expire(now);
@@ -211,6 +220,7 @@ impl Actor for Halod {
     }
 
     fn accept(&mut self, now: Instant, _: SocketAddr, peer: SocketAddr) -> ConnId {
+        let now = now + self.skew;
         let conn = self.open(Connection::Open(LineBuffer::default()));
         let token = Token(self.random.random());
         self.cluster.open(now, control(conn), peer.ip(), token);
@@ -219,6 +229,7 @@ impl Actor for Halod {
     }
 
     fn handle(&mut self, now: Instant, input: Input<'_>) {
+        let now = now + self.skew;
         match input {
             Input::Connected(conn) => {
                 if let Some(&Connection::Dialled { node, .. }) = self.connections.get(&conn) {
@@ -245,7 +256,7 @@ impl Actor for Halod {
             Connection::Dialled { until, .. } | Connection::Closing { until } => Some(until),
             Connection::Open(_) => None,
         });
-        of_connections.chain([self.cluster.deadline()]).min()
+        of_connections.chain([self.cluster.deadline()]).min().map(|deadline| deadline - self.skew)
     }
 }
 

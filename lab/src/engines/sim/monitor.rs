@@ -15,8 +15,8 @@ use halod_core::ids::{Epoch, NodeId};
 use halod_core::routing::{Routing, SessionId};
 use halod_core::time::Instant;
 
-pub(super) use self::flows::Forwarded;
 use self::flows::Flows;
+pub(super) use self::flows::Forwarded;
 use self::table::Tables;
 use crate::scenario::Router;
 
@@ -128,9 +128,11 @@ impl Monitor {
             self.report(now, Rule::Balance, format!("one node owns {most} routes and another {fewest}"));
         }
         let expected = self.tables.of(nodes);
-        let other = routing.owners.iter().zip(expected).position(|(owner, &expected)| {
-            owner.map(NodeId::number).unwrap_or_default() != expected
-        });
+        let other = routing
+            .owners
+            .iter()
+            .zip(expected)
+            .position(|(owner, &expected)| owner.map(NodeId::number).unwrap_or_default() != expected);
         if let Some(index) = other {
             let (route, is, due) = (index + 1, routing.owners[index], expected[index]);
             let is = is.map_or("nobody".into(), |id| id.to_string());
@@ -140,9 +142,10 @@ impl Monitor {
 
     /// The processes that serve on this host are dead: those that are registered now.
     pub(super) fn see_death(&mut self, now: Instant, routing: &Routing, host: [IpAddr; 2]) {
-        let on_host = routing.members.values().filter(|member| {
-            member.service_addresses().any(|address| host.contains(&address.ip()))
-        });
+        let on_host = routing
+            .members
+            .values()
+            .filter(|member| member.service_addresses().any(|address| host.contains(&address.ip())));
         let deadline = now + self.notice;
         self.dead.extend(on_host.map(|member| (member.session, deadline)));
     }

@@ -46,7 +46,7 @@ impl Engine for World<'_> {
                 let now = self.now;
                 self.browsers[&group].iter().for_each(|&browser| self.hosts.thaw(now, browser));
             }
-            Order::Jump(time) => self.router.jump(time),
+            Order::Jump(time) => self.router.jump(self.now, time),
         }
         Ok(self.now)
     }

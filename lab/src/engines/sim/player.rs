@@ -1,7 +1,8 @@
 //! Whoever runs on a host of the network.
 
-use halod_core::time::Instant;
 use std::net::SocketAddr;
+
+use halod_core::time::Instant;
 
 use crate::actors::app::{App, AppCommand};
 use crate::actors::browser::{Browser, BrowserCommand};
@@ -14,8 +15,6 @@ pub(super) enum Player {
     Node(Box<Node>),
     App(Box<App>),
     Browser(Box<Browser>),
-    /// A host on which nothing runs, such as a client's.
-    Nobody,
 }
 
 /// What a player is told, which is one of its kind.
@@ -43,7 +42,6 @@ impl Actor for Player {
             Player::Node(node) => node.accept(now, local, peer),
             Player::App(app) => app.accept(now, local, peer),
             Player::Browser(browser) => browser.accept(now, local, peer),
-            Player::Nobody => unreachable!("nobody listens"),
         }
     }
 
@@ -52,7 +50,6 @@ impl Actor for Player {
             Player::Node(node) => node.handle(now, input),
             Player::App(app) => app.handle(now, input),
             Player::Browser(browser) => browser.handle(now, input),
-            Player::Nobody => {}
         }
     }
 
@@ -61,7 +58,6 @@ impl Actor for Player {
             Player::Node(node) => node.poll(),
             Player::App(app) => app.poll(),
             Player::Browser(browser) => browser.poll(),
-            Player::Nobody => None,
         }
     }
 
@@ -70,7 +66,6 @@ impl Actor for Player {
             Player::Node(node) => node.deadline(),
             Player::App(app) => app.deadline(),
             Player::Browser(browser) => browser.deadline(),
-            Player::Nobody => None,
         }
     }
 }

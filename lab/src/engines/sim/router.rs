@@ -5,6 +5,7 @@
 //! is no hop count, no filter and no queue in it.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use halod::config::{Config, ConfigError};
 use halod_core::rewrite::{Stage, Verdict};
@@ -17,7 +18,7 @@ use crate::addresses;
 use crate::cast::{self, MTU};
 use crate::network::{Segment, destination, tcp_endpoints};
 use crate::scenario;
-use crate::stacks::{StackConfig, StackId, Stacks};
+use crate::stacks::{Buffers, StackConfig, StackId, Stacks};
 
 /// The router.
 pub(super) struct Router {
@@ -38,7 +39,9 @@ impl Router {
             addresses: addresses::router(Segment::Lan).both().to_vec(),
             listen: vec![control.port()],
             udp: Some(control.port()),
-            ..StackConfig::host(seed, MTU)
+            buffers: Buffers::LARGE,
+            seed,
+            mtu: MTU,
         };
         let mut stacks = Stacks::default();
         let id = stacks.add(now, &stack, Halod::new(now, &config, &own, seed));
@@ -57,8 +60,9 @@ impl Router {
     }
 
     /// HaloD's clock jumps ahead.
-    pub(super) fn jump(&mut self, time: Duration) {
-        self.skew += time;
+    pub(super) fn jump(&mut self, now: Instant, time: Duration) {
+        self.halod_mut().jump(time);
+        self.stacks.wake(self.id, now);
         self.monitor.excuse(time);
     }
 
@@ -74,6 +78,7 @@ impl Router {
     pub(super) fn receive(&mut self, now: Instant, mut packet: Vec<u8>, send: Sink<'_>) {
         let before = Head::of(&mut packet);
         let goes_on = self.pass(now, Stage::Ingress, &mut packet, send);
+        let source = before.as_ref().map(|before| before.client);
         if let Some(before) = before {
             self.watch_client(before, goes_on.then_some(&packet));
         }
@@ -90,8 +95,8 @@ impl Router {
         } else if local {
             refuse(packet, send);
         } else {
-            if let Some((source, destination)) = tcp_endpoints(&packet) {
-                self.monitor.flows.see_answered(destination, source);
+            if let (Some(node), Some((service, client))) = (source, tcp_endpoints(&packet)) {
+                self.monitor.flows.see_answered(client, service, node);
             }
             route(packet, send);
         }

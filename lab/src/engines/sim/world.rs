@@ -15,7 +15,7 @@ use crate::cast::{self, MTU};
 use crate::engine::{Seen, Witness};
 use crate::network::{Attachment, PortId, Role, Segment, Switch, closing_source, tcp_endpoints};
 use crate::scenario::{App, BrowserGroup, Client, Link, Node, Ref, Scenario};
-use crate::stacks::{Observed, StackConfig, StackId, Stacks};
+use crate::stacks::{Buffers, Observed, StackConfig, StackId, Stacks};
 
 /// All hosts of a scenario, at one point of its time.
 pub struct World<'a> {
@@ -23,8 +23,8 @@ pub struct World<'a> {
     pub(super) now: Instant,
     pub(super) switch: Switch,
     pub(super) hosts: Stacks<Player>,
-    /// Where each stack is attached, and who is on it.
-    places: Vec<(PortId, Witness)>,
+    /// Where each stack is attached, and as whom what runs on it speaks; a client says nothing.
+    places: Vec<(PortId, Option<Witness>)>,
     stacks_by_port: BTreeMap<PortId, StackId>,
     pub(super) router: Router,
     router_ports: [PortId; 2],
@@ -93,30 +93,35 @@ impl<'a> World<'a> {
         let ports = vec![addresses::NODE_BROWSER_PORT, addresses::NODE_APP_PORT, addresses::NODE_ADMIN_PORT];
         for (node, entry) in scenario.nodes.entries() {
             let place = (Segment::Lan, addresses::node(node.index()));
-            let id = self.add_host(&entry.name, place, &entry.link, ports.clone(), Witness::Node(node), Player::Nobody)?;
-            self.hosts.power_off(id);
+            let id = self.add_host(&entry.name, place, &entry.link, ports.clone(), Some(Witness::Node(node)), None)?;
             self.nodes.insert(node, id);
         }
         for (client, entry) in scenario.clients.entries() {
             let place = (addresses::segment(entry.on), addresses::client(entry.on, client.index()));
-            // Nobody says anything there, so that it does not matter as whose.
-            let id =
-                self.add_host(&entry.name, place, &entry.link, Vec::new(), Witness::Browser, Player::Nobody)?;
+            let id = self.add_host(&entry.name, place, &entry.link, Vec::new(), None, None)?;
             self.clients.insert(client, id);
         }
         for (app, entry) in scenario.apps.entries() {
             let place = (Segment::Wan, addresses::app(app.index()));
             let actor = Player::App(Box::new(AppActor::new(cast::app(scenario, app))));
             self.starts += 1;
-            let id = self.add_host(&entry.name, place, &entry.link, Vec::new(), Witness::App(app), actor)?;
+            let id =
+                self.add_host(&entry.name, place, &entry.link, Vec::new(), Some(Witness::App(app)), Some(actor))?;
             self.apps.insert(app, id);
         }
         for cast::BrowserHost { group, address, link, seed, config } in cast::browsers(scenario) {
             let attachment =
                 Attachment { segment: Segment::Wan, role: Role::Host, addresses: vec![address], link, seed };
-            let stack = StackConfig::browser(address, seed, MTU);
+            let stack = StackConfig {
+                addresses: vec![address],
+                listen: Vec::new(),
+                udp: None,
+                buffers: Buffers::SMALL,
+                seed,
+                mtu: MTU,
+            };
             let actor = Player::Browser(Box::new(Browser::new(config)));
-            let id = self.add(&attachment, &stack, Witness::Browser, actor)?;
+            let id = self.add(&attachment, &stack, Some(Witness::Browser), Some(actor))?;
             self.browsers.entry(group).or_default().push(id);
         }
         Ok(())
@@ -128,11 +133,18 @@ impl<'a> World<'a> {
         (segment, address): (Segment, Pair),
         link: &Link,
         listen: Vec<u16>,
-        who: Witness,
-        actor: Player,
+        who: Option<Witness>,
+        actor: Option<Player>,
     ) -> anyhow::Result<StackId> {
         let attachment = cast::attachment(self.scenario, name, segment, address, link);
-        let stack = StackConfig { addresses: address.both().to_vec(), listen, ..StackConfig::host(attachment.seed, MTU) };
+        let stack = StackConfig {
+            addresses: address.both().to_vec(),
+            udp: (!listen.is_empty()).then_some(0),
+            listen,
+            buffers: Buffers::LARGE,
+            seed: attachment.seed,
+            mtu: MTU,
+        };
         self.add(&attachment, &stack, who, actor)
     }
 
@@ -140,11 +152,14 @@ impl<'a> World<'a> {
         &mut self,
         attachment: &Attachment,
         stack: &StackConfig,
-        who: Witness,
-        actor: Player,
+        who: Option<Witness>,
+        actor: Option<Player>,
     ) -> anyhow::Result<StackId> {
         let port = self.switch.attach(attachment)?;
-        let id = self.hosts.add(self.now, stack, actor);
+        let id = match actor {
+            Some(actor) => self.hosts.add(self.now, stack, actor),
+            None => self.hosts.add_idle(self.now, stack),
+        };
         debug_assert_eq!(id.0, self.places.len(), "stacks are numbered in the order of their arrival");
         self.places.push((port, who));
         self.stacks_by_port.insert(port, id);
@@ -176,7 +191,10 @@ impl<'a> World<'a> {
     }
 
     fn next_wakeup(&self) -> Option<Instant> {
-        [self.switch.next_wakeup(), self.hosts.next_wakeup(), Some(self.router.next_wakeup())].into_iter().flatten().min()
+        [self.switch.next_wakeup(), self.hosts.next_wakeup(), Some(self.router.next_wakeup())]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Does all that is due now.
@@ -191,7 +209,8 @@ impl<'a> World<'a> {
             self.router.poll(now, &mut |segment, packet| switch.send(now, port_on(ports, segment), packet));
         }
         let places = &self.places;
-        self.seen.extend(self.hosts.observed().map(|Observed { at, by, observation }| Seen { at, by: places[by.0].1, observation }));
+        let seen = |Observed { at, by, observation }| Some(Seen { at, by: places[by.0].1?, observation });
+        self.seen.extend(self.hosts.observed().filter_map(seen));
     }
 
     fn deliver(&mut self, port: PortId, packet: Vec<u8>) {

@@ -10,7 +10,7 @@ type Ends = (SocketAddr, SocketAddr);
 
 /// Every flow so far, by its last beginning.
 #[derive(Debug, Default)]
-pub(super) struct Flows {
+pub(in super::super) struct Flows {
     by_ends: BTreeMap<Ends, Begun>,
     begun: usize,
     wrong: Option<String>,
@@ -74,10 +74,11 @@ impl Flows {
         self.begun += 1;
     }
 
-    /// A node's packet goes to a client.
-    pub(in super::super) fn see_answered(&mut self, client: SocketAddr, service: SocketAddr) {
-        if let Some(flow) = self.by_ends.get_mut(&(client, service)) {
+    /// A node's packet goes to a client. A SYN that its first node did not answer may have gone to another one.
+    pub(in super::super) fn see_answered(&mut self, client: SocketAddr, service: SocketAddr, node: SocketAddr) {
+        if let Some(flow) = self.by_ends.get_mut(&(client, service)).filter(|flow| !flow.answered) {
             flow.answered = true;
+            flow.node = node;
         }
     }
 
