@@ -3,18 +3,23 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The file of a scenario.
-pub fn path(dir: &Path, scenario: &str) -> PathBuf {
-    dir.join(format!("{scenario}.snap"))
+/// The file of a snapshot: a scenario's, or that of its times.
+pub fn path(dir: &Path, name: &str) -> PathBuf {
+    dir.join(format!("{name}.snap"))
 }
 
-/// What a scenario has to produce; `None` if there is no file for it.
+/// The name of the snapshot of a scenario's times.
+pub fn times(scenario: &str) -> String {
+    format!("{scenario}.times")
+}
+
+/// What a snapshot has to be; `None` if there is no file for it.
 ///
 /// # Errors
 ///
 /// The file cannot be read, or has no header.
-pub fn read(dir: &Path, scenario: &str) -> io::Result<Option<String>> {
-    match std::fs::read_to_string(path(dir, scenario)) {
+pub fn read(dir: &Path, name: &str) -> io::Result<Option<String>> {
+    match std::fs::read_to_string(path(dir, name)) {
         Ok(text) => content(&text).map(Some),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),

@@ -39,6 +39,9 @@ pub struct ScenarioResult {
     pub figures: Option<Figures>,
     /// What it produced; `None` if it did not run.
     pub snapshot: Option<String>,
+    /// How long everything took, to be the same in every run; `None` on an engine where it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub times: Option<String>,
     /// Set if the snapshot is not the expected one; the verdict is then a failure.
     pub difference: Option<Difference>,
 }
@@ -71,6 +74,8 @@ pub enum Verdict {
 /// Two snapshots that should be equal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Difference {
+    /// What it is a snapshot of: the scenario, or its times.
+    pub name: String,
     /// What the file in `snapshots/` says.
     pub expected: String,
     /// What came.
@@ -186,7 +191,7 @@ impl ScenarioResult {
             let _ = writeln!(text, "  {}", reason.replace('\n', "\n  "));
         }
         if let Some(difference) = &self.difference {
-            text.push_str(&difference.styled(&self.scenario));
+            text.push_str(&difference.styled());
         }
         text
     }
@@ -216,9 +221,9 @@ impl Verdict {
 
 impl Difference {
     /// A unified diff from the expected snapshot to the one that came.
-    fn styled(&self, scenario: &str) -> String {
+    fn styled(&self) -> String {
         let diff = TextDiff::from_lines(&self.expected, &self.actual);
-        let plain = diff.unified_diff().header(&format!("snapshots/{scenario}"), "this run").to_string();
+        let plain = diff.unified_diff().header(&format!("snapshots/{}.snap", self.name), "this run").to_string();
         let lines = plain.lines().map(|line| {
             let style = match line.as_bytes().first() {
                 Some(b'+') => AnsiColor::Green.on_default(),

@@ -1,5 +1,6 @@
 //! How long things took when nodes were lost, and whether that was too long.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -70,6 +71,35 @@ impl Serialize for Spread {
         let at = |percent| self.percentile(percent).map(milliseconds);
         Figures { count: self.0.len(), p50: at(50), p99: at(99), max: at(100) }.serialize(serializer)
     }
+}
+
+/// The times of all losses, for people and for a snapshot: exact to the microsecond, the resolution of the smallest
+/// clock among the simulator's. Empty without losses.
+pub fn table(losses: &[LossTimes]) -> String {
+    let mut text = String::new();
+    for LossTimes { step, node, first_closing, failover, resets, outages } in losses {
+        let _ = writeln!(text, "{node}, by {step}");
+        let mut line = |what: &str, time: String| {
+            let _ = writeln!(text, "   {what:<13} {time}");
+        };
+        if let Some(time) = first_closing {
+            line("first FIN", exact(*time));
+        }
+        line("failover", failover.map_or("none".to_owned(), exact));
+        for (what, spread) in [("disconnected", resets), ("outage", outages)] {
+            if let (Some(p50), Some(p99), Some(max)) =
+                (spread.percentile(50), spread.percentile(99), spread.percentile(100))
+            {
+                let count = spread.0.len();
+                line(what, format!("p50 {}  p99 {}  max {}  of {count}", exact(p50), exact(p99), exact(max)));
+            }
+        }
+    }
+    text
+}
+
+fn exact(time: Duration) -> String {
+    format!("{:.3} ms", milliseconds(time))
 }
 
 /// What of all losses together took longer than it may.
@@ -150,6 +180,19 @@ mod tests {
             ]
         );
         assert_eq!(over_budget(Budget::default(), &losses), [""; 0]);
+    }
+
+    #[test]
+    fn the_table_names_each_loss_and_what_it_has() {
+        let losses = [loss("n1", 9, ms([30, 31])), LossTimes { failover: None, ..loss("n2", 0, ms([])) }];
+        let expected = "\
+n1, by crash: n1
+   failover      9.000 ms
+   outage        p50 30.000 ms  p99 31.000 ms  max 31.000 ms  of 2
+n2, by crash: n2
+   failover      none
+";
+        assert_eq!(table(&losses), expected);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use lab::catalogue::{self, Catalogue};
+use lab::expected;
 use lab::scenario::{Engine, Scenario};
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde::Deserialize;
@@ -19,7 +20,7 @@ mod obstacle;
 #[path = "support/skip.rs"]
 mod skip;
 
-const ENGINES: [Engine; 1] = [Engine::Kernel];
+const ENGINES: [Engine; 2] = [Engine::Kernel, Engine::Sim];
 
 fn main() -> ExitCode {
     // Two runs at a time would only slow each other down.
@@ -50,7 +51,7 @@ fn trial(scenario: &Scenario, engine: Engine, kernel_obstacle: Option<&str>) -> 
         Engine::Sim => None,
     };
     let name = scenario.name.clone();
-    skip::trial(format!("{engine}::{name}"), scenario.obstacle(engine).or(of_machine), move || replay(&name))
+    skip::trial(format!("{engine}::{name}"), scenario.obstacle(engine).or(of_machine), move || replay(&name, engine))
 }
 
 /// What `lab run --json` writes, as far as it matters here.
@@ -65,6 +66,7 @@ struct Outcome {
     #[serde(default)]
     reasons: Vec<String>,
     snapshot: Option<String>,
+    times: Option<String>,
     difference: Option<serde_json::Value>,
 }
 
@@ -72,20 +74,20 @@ struct Outcome {
 const TRIES: usize = 3;
 
 /// Runs a scenario as a user would.
-fn replay(name: &str) -> Result<(), Failed> {
-    let mut outcome = run(name)?;
+fn replay(name: &str, engine: Engine) -> Result<(), Failed> {
+    let mut outcome = run(name, engine)?;
     for _ in 1..TRIES {
         if outcome.verdict == "invalid" {
-            outcome = run(name)?;
+            outcome = run(name, engine)?;
         }
     }
     judge(name, outcome)
 }
 
-fn run(name: &str) -> Result<Outcome, Failed> {
-    let json = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}.json", std::process::id()));
+fn run(name: &str, engine: Engine) -> Result<Outcome, Failed> {
+    let json = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{engine}-{}.json", std::process::id()));
     let mut lab = Command::new(env!("CARGO_BIN_EXE_lab"));
-    lab.args(["run", name, "--json"]).arg(&json).current_dir(workspace("."));
+    lab.args(["run", name, "--engine", &engine.to_string(), "--json"]).arg(&json).current_dir(workspace("."));
     let output = lab.output()?;
     let report = fs::read(&json).map_err(|_| String::from_utf8_lossy(&output.stderr).into_owned())?;
     fs::remove_file(&json)?;
@@ -103,7 +105,12 @@ fn judge(name: &str, outcome: Outcome) -> Result<(), Failed> {
     settings.set_snapshot_path(workspace("snapshots"));
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
-    settings.bind(|| insta::assert_snapshot!(name, snapshot));
+    settings.bind(|| {
+        insta::assert_snapshot!(name, snapshot);
+        if let Some(times) = outcome.times.filter(|times| !times.is_empty()) {
+            insta::assert_snapshot!(expected::times(name), times);
+        }
+    });
     Ok(())
 }
 
@@ -111,7 +118,11 @@ fn judge(name: &str, outcome: Outcome) -> Result<(), Failed> {
 fn no_file_is_forgotten() -> Result<(), Failed> {
     let mut scenarios = stems("scenarios", "yaml")?;
     assert!(scenarios.remove("scenario.schema.json"), "the schema is missing");
-    assert_eq!(scenarios, stems("snapshots", "snap")?, "scenarios to the left, snapshots to the right");
+    let (times, snapshots) =
+        stems("snapshots", "snap")?.into_iter().partition::<BTreeSet<_>, _>(|stem| stem.ends_with(".times"));
+    assert_eq!(scenarios, snapshots, "scenarios to the left, snapshots to the right");
+    let strays: Vec<_> = times.iter().filter(|times| !scenarios.contains(times.trim_end_matches(".times"))).collect();
+    assert!(strays.is_empty(), "times of no scenario: {strays:?}");
     Ok(())
 }
 

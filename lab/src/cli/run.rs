@@ -14,6 +14,7 @@ use crate::expected;
 use crate::report::{Difference, Exit, Report, ScenarioResult, Verdict};
 use crate::runner::{self, Outcome};
 use crate::scenario::{Engine, Scenario, Step};
+use crate::timing;
 
 /// What the person who runs the lab wants besides a verdict.
 pub(super) struct Wishes {
@@ -141,9 +142,17 @@ impl Stage<'_> {
 fn judge(scenario: &Scenario, engine: Engine, mut outcome: Outcome) -> ScenarioResult {
     let figures = Some(outcome.figures());
     let actual = outcome.snapshot.to_string();
+    let times = (engine == Engine::Sim).then(|| timing::table(&outcome.losses));
     let mut difference = None;
     if outcome.verdict() == Verdict::Pass {
-        (outcome.failures, difference) = compare(&folder("snapshots"), &scenario.name, &actual);
+        let dir = folder("snapshots");
+        let of_times =
+            times.as_ref().filter(|times| !times.is_empty()).map(|text| (expected::times(&scenario.name), text));
+        for (name, actual) in std::iter::once((scenario.name.clone(), &actual)).chain(of_times) {
+            if outcome.failures.is_empty() {
+                (outcome.failures, difference) = compare(&dir, &name, actual);
+            }
+        }
     }
     ScenarioResult {
         scenario: scenario.name.clone(),
@@ -153,27 +162,28 @@ fn judge(scenario: &Scenario, engine: Engine, mut outcome: Outcome) -> ScenarioR
         losses: outcome.losses,
         figures,
         snapshot: Some(actual),
+        times,
         difference,
     }
 }
 
 /// Compares what came with what the file says.
-fn compare(dir: &Path, scenario: &str, actual: &str) -> (Vec<String>, Option<Difference>) {
-    match expected::read(dir, scenario) {
+fn compare(dir: &Path, name: &str, actual: &str) -> (Vec<String>, Option<Difference>) {
+    match expected::read(dir, name) {
         Ok(Some(expected)) if expected.trim_end() == actual.trim_end() => (Vec::new(), None),
         Ok(Some(expected)) => {
-            let difference = Difference { expected, actual: actual.to_owned() };
+            let difference = Difference { name: name.to_owned(), expected, actual: actual.to_owned() };
             (vec!["the snapshot is another one".into()], Some(difference))
         }
         Ok(None) => {
             let missing = format!(
                 "{} does not exist; INSTA_UPDATE=always cargo test -p lab --test scenarios writes it",
-                expected::path(dir, scenario).display()
+                expected::path(dir, name).display()
             );
-            let difference = Difference { expected: String::new(), actual: actual.to_owned() };
+            let difference = Difference { name: name.to_owned(), expected: String::new(), actual: actual.to_owned() };
             (vec![missing], Some(difference))
         }
-        Err(error) => (vec![format!("{}: {error}", expected::path(dir, scenario).display())], None),
+        Err(error) => (vec![format!("{}: {error}", expected::path(dir, name).display())], None),
     }
 }
 
@@ -186,6 +196,7 @@ fn without_figures(scenario: &Scenario, engine: Engine, verdict: Verdict) -> Sce
         losses: Vec::new(),
         figures: None,
         snapshot: None,
+        times: None,
         difference: None,
     }
 }

@@ -10,6 +10,7 @@ fn result(scenario: &str, verdict: Verdict, figures: Option<Figures>) -> Scenari
         losses: Vec::new(),
         figures,
         snapshot: None,
+        times: None,
         difference: None,
     }
 }
@@ -21,7 +22,8 @@ fn plain(report: &Report) -> String {
 fn every_verdict() -> Report {
     let figures = Some(Figures { moves: 34, reconnects: 410, events_lost: 0 });
     let mut failed = result("graceful-leave", Verdict::Fail(vec!["step 3: connected: 239 of 240".into()]), figures);
-    failed.difference = Some(Difference { expected: "a\nb\nc\n".into(), actual: "a\nB\nc\n".into() });
+    let name = "graceful-leave".into();
+    failed.difference = Some(Difference { name, expected: "a\nb\nc\n".into(), actual: "a\nB\nc\n".into() });
     Report {
         results: vec![
             result("eight-nodes", Verdict::Pass, figures),
@@ -45,7 +47,7 @@ curl-client     skipped         -      -           -            -
 
 fail graceful-leave (kernel)
   step 3: connected: 239 of 240
-  --- snapshots/graceful-leave
+  --- snapshots/graceful-leave.snap
   +++ this run
   @@ -1,3 +1,3 @@
    a

@@ -16,9 +16,9 @@ use super::segment::Tuple;
 use crate::actors::ConnId;
 
 /// Sockets of one host at a time; while there are more, dials are refused and SYNs dropped.
-const SOCKETS_MAX: usize = 4096;
-/// Connections of one listener that wait to be accepted; more SYNs are dropped. What std asks Linux for.
-const BACKLOG_MAX: usize = 4096;
+const SOCKETS_MAX: usize = 16_384;
+/// Connections of one listener that wait to be accepted; more SYNs are dropped.
+const BACKLOG_MAX: usize = 1024;
 /// Sockets in TIME-WAIT that are kept to acknowledge a FIN that comes again. Beyond it the oldest goes.
 const TIME_WAIT_MAX: usize = 4;
 /// How long a socket may outlive its process: Linux's `tcp_fin_timeout`.

@@ -130,7 +130,7 @@ fn each_mistake_of_form_says_what_is_right() {
     check_steps(
         "  - explode: n1\n",
         &[
-            "unknown word \"explode\" | one of join, leave, connect, disconnect, load, hold, probe, stray, crash, power-off, hang, resume, cut, heal, flap, restart, wait, run",
+            "unknown word \"explode\" | one of join, leave, connect, disconnect, load, hold, probe, stray, crash, power-off, hang, resume, cut, heal, flap, restart, relink, pause, jump, wait, run",
         ],
     );
     check_steps("  - join: n1\n    exepct: []\n", &["unknown key \"exepct\" | did you mean \"expect\"?"]);
@@ -470,7 +470,7 @@ fn links_are_inherited_property_by_property() {
     let links = "links: {default: {delay: 1ms}, n: {loss: 2%}, n2: {delay: 4ms..6ms, mtu: 1400}, b: {mtu: 1300}}\n";
     let scenario = parse(&format!("{HEAD}{links}steps: []\n")).unwrap();
     let shown = |link: &Link| {
-        let Link { delay, loss, mtu } = link;
+        let Link { delay, loss, mtu, .. } = link;
         format!("{}-{} ms, {} ppm, {mtu}", delay.min.as_millis(), delay.max.as_millis(), loss.per_million())
     };
     let nodes: Vec<String> = scenario.nodes.iter().take(2).map(|node| shown(&node.link)).collect();

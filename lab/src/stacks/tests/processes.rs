@@ -177,10 +177,10 @@ fn the_backlog_of_a_frozen_process_is_bounded_and_further_dials_wait() {
     let mut pair = Pair::new(4, &[]);
     let address = pair.server_address(PORT);
     pair.server.freeze(ONLY);
-    let (client, _) = pair.client((0..130).map(|n| Order::Dial(n, address)));
-    assert_eq!(client.len(), 128);
-    assert_eq!(client.iter().filter(|line| line.ends_with(" connected")).count(), 128);
-    assert_eq!(pair.thaw_server().0, ["128 connected", "129 connected"]);
+    let (client, _) = pair.client((0..1_026).map(|n| Order::Dial(n, address)));
+    assert_eq!(client.len(), 1_024);
+    assert_eq!(client.iter().filter(|line| line.ends_with(" connected")).count(), 1_024);
+    assert_eq!(pair.thaw_server().0, ["1024 connected", "1025 connected"]);
 }
 
 #[test]
