@@ -1,6 +1,7 @@
 //! The command line of `lab`.
 
 mod bench;
+mod fuzz;
 mod keep;
 mod run;
 
@@ -40,6 +41,7 @@ enum Command {
     /// Repeat one thing often, and print how long it takes.
     #[command(subcommand)]
     Bench(bench::Bench),
+    Fuzz(fuzz::FuzzArguments),
     /// Print the JSON Schema of scenario files, for editors.
     Schema,
 }
@@ -113,6 +115,7 @@ fn main_from(words: impl Iterator<Item = OsString>) -> Exit {
         Some(Command::List) => list(),
         Some(Command::Check { scenarios }) => check(&scenarios),
         Some(Command::Bench(bench)) => Ok(bench.run()),
+        Some(Command::Fuzz(fuzz)) => Ok(fuzz.run()),
         Some(Command::Schema) => {
             print(&json_schema());
             Ok(Exit::Pass)

@@ -9,6 +9,7 @@ pub mod cli;
 pub mod engine;
 pub mod engines;
 pub mod expected;
+pub mod fuzz;
 pub mod ledger;
 pub mod network;
 pub mod observation;

@@ -9,7 +9,7 @@ use crate::engine::{Engine, Order};
 use crate::ledger::Ledger;
 use crate::report::{Figures, Verdict};
 use crate::scenario::{
-    Action, Condition, Expectation, Fault, Flap, Invariant, Load, Node, Ref, Router, Run, Scenario, Step, Stray,
+    Action, Condition, Expectation, Fault, Flap, Invariant, Load, Losses, Node, Ref, Run, Scenario, Step, Stray,
     WITHIN_DEFAULT, Way,
 };
 use crate::snapshot::Snapshot;
@@ -66,7 +66,7 @@ impl Outcome {
 pub fn run(scenario: &Scenario, engine: &mut dyn Engine, mut progress: impl FnMut(usize, &Step)) -> Outcome {
     let start = engine.now();
     let mut play =
-        Play { engine, ledger: Ledger::new(scenario), router: &scenario.router, step: "", overtime: Vec::new() };
+        Play { engine, ledger: Ledger::new(scenario), scenario, step: "", overtime: Vec::new() };
     let mut snapshot = Snapshot::default();
     let mut failures = Vec::new();
     let mut texts: Vec<&str> = Vec::new();
@@ -118,7 +118,7 @@ fn lost_events(snapshot: &Snapshot) -> impl Iterator<Item = String> {
 struct Play<'a, 's> {
     engine: &'a mut dyn Engine,
     ledger: Ledger<'s>,
-    router: &'s Router,
+    scenario: &'s Scenario,
     /// The text of the step.
     step: &'s str,
     /// Times that were not as expected.
@@ -172,9 +172,11 @@ impl<'s> Play<'_, 's> {
 
     fn fault(&mut self, fault: Fault, nodes: &[Ref<Node>]) -> anyhow::Result<()> {
         let at = self.give(Order::Fault(fault, nodes))?;
-        if fault.is_loss() && fault != Fault::Restart && !self.ledger.is_missed(nodes) {
+        let is_awaited = fault.is_loss() && fault != Fault::Restart && self.scenario.losses == Losses::Ordered;
+        if is_awaited && !self.ledger.is_missed(nodes) {
             // Nobody can tell when HaloD has noticed the loss of a reserve node or of the last one.
-            self.pass(at + self.router.heartbeat * (self.router.misses + 2))?;
+            let router = &self.scenario.router;
+            self.pass(at + router.heartbeat * (router.misses + 2))?;
         }
         Ok(())
     }
@@ -210,6 +212,9 @@ impl<'s> Play<'_, 's> {
         let end = start + WITHIN_DEFAULT;
         for &node in nodes {
             self.give(Order::Join(node))?;
+            if self.scenario.losses == Losses::Any {
+                continue;
+            }
             self.await_all(
                 end,
                 |ledger| {

@@ -313,6 +313,15 @@ impl Scenario {
     }
 }
 
+/// Reads a duration as scenarios write it: `50ms`, `1.5s`, `2min`.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    quantity::Quantity::parse(text)
+}
+
 impl std::fmt::Display for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {

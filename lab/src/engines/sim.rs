@@ -10,6 +10,7 @@ mod monitor;
 mod play;
 mod player;
 mod router;
+mod transcript;
 pub mod world;
 
 pub use monitor::{Broken, Rule};

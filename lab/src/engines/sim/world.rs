@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 
 use halod_core::time::Instant;
 
+use super::monitor::Broken;
 use super::player::{Player, PlayerCommand};
 use super::router::Router;
+use super::transcript::Transcript;
 use crate::actors::app::App as AppActor;
 use crate::actors::browser::Browser;
 use crate::actors::node::{Node as NodeActor, NodeCommand};
@@ -35,6 +37,7 @@ pub struct World<'a> {
     pub(super) seen: VecDeque<Seen>,
     pub(super) closings: BTreeMap<Ref<Node>, Closing>,
     pub(super) catch: Option<Catch>,
+    transcript: Transcript,
     /// Starts of processes, so that each has an incarnation of its own.
     starts: u64,
 }
@@ -82,10 +85,21 @@ impl<'a> World<'a> {
             seen: VecDeque::new(),
             closings: BTreeMap::new(),
             catch: None,
+            transcript: Transcript::default(),
             starts: 0,
         };
         world.build_hosts()?;
         Ok(world)
+    }
+
+    /// What was wrong with HaloD first.
+    pub fn broken(&self) -> Option<&Broken> {
+        self.router.broken()
+    }
+
+    /// A hash of every packet that was delivered and of everything that was seen so far, with their times.
+    pub fn transcript(&self) -> u64 {
+        self.transcript.value()
     }
 
     fn build_hosts(&mut self) -> anyhow::Result<()> {
@@ -210,10 +224,14 @@ impl<'a> World<'a> {
         }
         let places = &self.places;
         let seen = |Observed { at, by, observation }| Some(Seen { at, by: places[by.0].1?, observation });
-        self.seen.extend(self.hosts.observed().filter_map(seen));
+        for seen in self.hosts.observed().filter_map(seen) {
+            self.transcript.note(seen.at, format!("{seen:?}").as_bytes());
+            self.seen.push_back(seen);
+        }
     }
 
     fn deliver(&mut self, port: PortId, packet: Vec<u8>) {
+        self.transcript.note(self.now, &packet);
         if let Some(catch) = &mut self.catch
             && tcp_endpoints(&packet) == Some((catch.peer, catch.local))
         {
