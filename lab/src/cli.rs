@@ -65,6 +65,9 @@ struct RunArguments {
     /// When a scenario has ended, keep its hosts and say how to enter them.
     #[arg(long)]
     keep: bool,
+    /// Tell all that hosts report and HaloD would log, with its virtual time, to standard error. The simulator only.
+    #[arg(long)]
+    trace: bool,
 }
 
 /// What runs scenarios.
@@ -134,8 +137,8 @@ fn run(arguments: RunArguments) -> Result<Exit, Vec<CatalogueError>> {
     let wanted =
         |scenario: &Scenario| arguments.all || !arguments.scenarios.is_empty() || !scenario.tags.contains(&Tag::Slow);
     let scenarios: Vec<Scenario> = chosen.into_iter().filter(wanted).collect();
-    let RunArguments { engine, json, pcap, keep, .. } = arguments;
-    Ok(run::run(&scenarios, &run::Wishes { engines: engine.engines(), json, pcap, keep }))
+    let RunArguments { engine, json, pcap, keep, trace, .. } = arguments;
+    Ok(run::run(&scenarios, &run::Wishes { engines: engine.engines(), json, pcap, keep, trace }))
 }
 
 fn list() -> Result<Exit, Vec<CatalogueError>> {

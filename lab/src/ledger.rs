@@ -22,7 +22,7 @@ use self::nodes::Nodes;
 use self::users::Users;
 use crate::engine::{Order, Seen, Witness};
 use crate::observation::{EventId, Observation, first_event};
-use crate::scenario::{App, Condition, Fault, Hold, Node, Ref, Scenario};
+use crate::scenario::{App, Condition, Fault, Hold, LossRule, Node, Ref, Scenario};
 use crate::snapshot::{HoldOutcome, LoadOutcome, Snapshot, StepSnapshot};
 use crate::timing::LossTimes;
 
@@ -73,7 +73,11 @@ impl<'a> Ledger<'a> {
     /// An order of this step took effect: what follows from it is expected from here on.
     pub fn order(&mut self, at: Instant, order: Order<'_>, step: &str) {
         match order {
-            Order::Join(node) => self.nodes.expect_join(node),
+            Order::Join(node) => {
+                self.nodes.expect_join(node);
+                // A former process that still drained is ended by that.
+                self.users.lose(node);
+            }
             Order::Leave(node) => self.nodes.expect_leave(node),
             Order::Connect(group) => self.users.want(group, true),
             Order::Disconnect(group) => {
@@ -95,7 +99,8 @@ impl<'a> Ledger<'a> {
     }
 
     fn befall(&mut self, at: Instant, fault: Fault, node: Ref<Node>, step: &str) {
-        if fault.is_loss() && self.nodes.is_in_touch(node) {
+        let is_certain = self.scenario.losses == LossRule::Ordered || !matches!(fault, Fault::Hang | Fault::Cut(_));
+        if fault.is_loss() && is_certain && self.nodes.is_in_touch(node) {
             let routes = self.nodes.routes(node).clone();
             let users = self.users.lose(node);
             self.losses.begin(NewLoss { step, node, at, routes, epoch: self.nodes.epoch(), users });

@@ -9,7 +9,7 @@ use crate::engine::{Engine, Order};
 use crate::ledger::Ledger;
 use crate::report::{Figures, Verdict};
 use crate::scenario::{
-    Action, Condition, Expectation, Fault, Flap, Invariant, Load, Losses, Node, Ref, Run, Scenario, Step, Stray,
+    Action, Condition, Expectation, Fault, Flap, Invariant, Load, LossRule, Node, Ref, Run, Scenario, Step, Stray,
     WITHIN_DEFAULT, Way,
 };
 use crate::snapshot::Snapshot;
@@ -172,7 +172,7 @@ impl<'s> Play<'_, 's> {
 
     fn fault(&mut self, fault: Fault, nodes: &[Ref<Node>]) -> anyhow::Result<()> {
         let at = self.give(Order::Fault(fault, nodes))?;
-        let is_awaited = fault.is_loss() && fault != Fault::Restart && self.scenario.losses == Losses::Ordered;
+        let is_awaited = fault.is_loss() && fault != Fault::Restart && self.scenario.losses == LossRule::Ordered;
         if is_awaited && !self.ledger.is_missed(nodes) {
             // Nobody can tell when HaloD has noticed the loss of a reserve node or of the last one.
             let router = &self.scenario.router;
@@ -212,7 +212,7 @@ impl<'s> Play<'_, 's> {
         let end = start + WITHIN_DEFAULT;
         for &node in nodes {
             self.give(Order::Join(node))?;
-            if self.scenario.losses == Losses::Any {
+            if self.scenario.losses == LossRule::Any {
                 continue;
             }
             self.await_all(

@@ -75,7 +75,7 @@ pub struct Scenario {
     /// What has to hold all the time.
     pub always: BTreeSet<Invariant>,
     /// Which nodes HaloD may take for lost.
-    pub losses: Losses,
+    pub losses: LossRule,
     /// What the times of all losses together may come to.
     pub budget: Budget,
 }
@@ -83,7 +83,7 @@ pub struct Scenario {
 /// Which nodes HaloD may take for lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Losses {
+pub enum LossRule {
     /// Those that a step loses. Any other loss is a false alarm.
     #[default]
     Ordered,

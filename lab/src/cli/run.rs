@@ -23,6 +23,8 @@ pub(super) struct Wishes {
     pub(super) json: Option<PathBuf>,
     pub(super) pcap: Option<PathBuf>,
     pub(super) keep: bool,
+    /// Tell everything that happens in the simulator.
+    pub(super) trace: bool,
 }
 
 /// Runs `scenarios`. To be called on the main thread, before any other is started.
@@ -129,6 +131,9 @@ impl Stage<'_> {
 
     fn simulate(&self, scenario: &Scenario) -> anyhow::Result<Outcome> {
         let mut world = sim::world::World::build(scenario)?;
+        if self.wishes.trace {
+            world.tell(|at, what| eprintln!("{:>12.3} ms  {what}", at.as_nanos() as f64 / 1e6));
+        }
         Ok(runner::run(scenario, &mut world, |index, step| self.tell(scenario, index, step)))
     }
 

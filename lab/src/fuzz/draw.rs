@@ -53,7 +53,7 @@ impl Draw {
 
     /// A link on which a cluster can be at rest: no heartbeat is late or lost so often that a node is.
     fn base_link(&mut self, heartbeat: u32, misses: u32) -> LinkSpec {
-        let delay_min = self.pick(&[0, 1, 1, 1, 5, 20]);
+        let delay_min = self.pick(&[1, 1, 1, 2, 5, 20]);
         let jitter = if self.chance(30) { heartbeat / 5 } else { 0 };
         let loss = if misses >= 3 && self.chance(15) { 1 } else { 0 };
         LinkSpec { delay_min, delay_max: delay_min + jitter, reorders: self.chance(10), loss }

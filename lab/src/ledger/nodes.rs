@@ -6,14 +6,14 @@ use halod_core::ids::{Epoch, NodeId, RouteId};
 use halod_core::route_table::RouteTable;
 
 use crate::observation::Observation;
-use crate::scenario::{Fault, Invariant, Losses, Node, Ref, Scenario};
+use crate::scenario::{Fault, Invariant, LossRule, Node, Ref, Scenario};
 
 #[derive(Debug)]
 pub(super) struct Nodes {
     views: Vec<NodeView>,
     /// The highest that any node was told.
     epoch: Epoch,
-    losses: Losses,
+    losses: LossRule,
 }
 
 #[derive(Debug, Default)]
@@ -63,6 +63,8 @@ impl Nodes {
     pub(super) fn befall(&mut self, node: Ref<Node>, fault: Fault) {
         let view = &mut self.views[node.index()];
         match fault {
+            // Whether it is lost by that, it learns itself.
+            Fault::Hang | Fault::Cut(_) | Fault::Resume | Fault::Heal if self.losses == LossRule::Any => {}
             Fault::Crash | Fault::PowerOff => *view = NodeView::default(),
             Fault::Restart => *view = NodeView { stage: Stage::Joining, ..NodeView::default() },
             Fault::Hang => *view = NodeView::away(true, view.is_cut),
@@ -75,9 +77,10 @@ impl Nodes {
         }
     }
 
-    /// Whether what a node reports counts: it is not cut off, nor has it to learn that it was.
+    /// Whether what a node reports counts: it is not cut off, nor has it to learn that it was. Where any node may be lost
+    /// that cannot be told.
     pub(super) fn is_in_touch(&self, node: Ref<Node>) -> bool {
-        !matches!(self.views[node.index()].stage, Stage::Away | Stage::Returning)
+        self.losses == LossRule::Any || !matches!(self.views[node.index()].stage, Stage::Away | Stage::Returning)
     }
 
     /// Whether any node is registered and in touch.
@@ -106,9 +109,14 @@ impl Nodes {
         }
         match observation {
             Observation::Welcomed { id, routes, .. } => {
-                view.stage = Stage::Registered;
+                // It may have said that it leaves before it was welcomed.
+                if view.stage != Stage::Leaving {
+                    view.stage = Stage::Registered;
+                }
                 view.id = id;
                 view.routes = routes.into_iter().collect();
+                // Whatever still drains is announced again.
+                view.draining.clear();
             }
             Observation::Assigned { id, routes, .. } => {
                 view.id = Some(id);
@@ -124,7 +132,9 @@ impl Nodes {
             }
             Observation::Rejected { code, message } => return Err(format!("halod said {code:?}: {message}")),
             Observation::ControlEnded if view.stage == Stage::Leaving => *view = NodeView::default(),
-            Observation::ControlEnded if self.losses == Losses::Any => view.stage = Stage::Returning,
+            Observation::ControlEnded if self.losses == LossRule::Any => {
+                *view = NodeView { stage: Stage::Returning, ..NodeView::default() };
+            }
             Observation::ControlEnded => return Err("the control connection ended".into()),
             _ => {}
         }

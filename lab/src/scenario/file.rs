@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::located::{At, Either, Entries, Headed, Unit};
 use super::quantity::{Delay, Percent, Rate};
 use super::span::{Span, Within};
-use super::{Answer, Engine, Family, Invariant, Losses, Network, Success, Tag, TcpFlag, Way};
+use super::{Answer, Engine, Family, Invariant, LossRule, Network, Success, Tag, TcpFlag, Way};
 use crate::orbited::Transport;
 
 /// A scenario of the HaloD lab: hosts, links and steps, and what has to come of them.
@@ -55,7 +55,7 @@ pub(crate) struct File {
     pub(crate) always: Option<Vec<Invariant>>,
     /// Which nodes HaloD may take for lost; `ordered` if not given.
     #[serde(default)]
-    pub(crate) losses: Losses,
+    pub(crate) losses: LossRule,
     /// What the times of all losses together may come to.
     #[serde(default)]
     pub(crate) budget: Budget,

@@ -44,6 +44,9 @@ struct Drain {
     confirmed: bool,
     /// How many browser connections the node was told are still to be named; `None` before the first message.
     left_told: Option<usize>,
+    /// The node was told at some time that none is left, and may say `drained`. That can cross the naming of a connection
+    /// which was established late.
+    told_all: bool,
     /// Peers that were named to the node, and when.
     named: HashMap<(Side, SocketAddr), Instant, FixedState>,
     /// Browser flows of this drain in [`Drains::waiting`].
@@ -85,6 +88,7 @@ impl Drains {
             deadline,
             confirmed: false,
             left_told: None,
+            told_all: false,
             named: HashMap::default(),
             waiting: 0,
             half_open: 0,
@@ -124,11 +128,12 @@ impl Drains {
     /// Takes in that `node` has ended all connections that were named to it.
     pub(super) fn confirm(&mut self, node: SessionId, route: RouteId, epoch: Epoch) -> Confirmation {
         match self.by_place.get_mut(&(node, route)) {
-            Some(drain) if drain.epoch == epoch && drain.left_told == Some(0) => {
+            Some(drain) if drain.epoch == epoch && drain.told_all => {
                 drain.confirmed = true;
                 Confirmation::Known
             }
-            _ if self.past.get(&(node, route)) == Some(&epoch) => Confirmation::Past,
+            // Only the last one is known: what a node says of those before it may have been under way for long.
+            _ if self.past.get(&(node, route)).is_some_and(|&last| epoch <= last) => Confirmation::Past,
             _ => Confirmation::Unknown,
         }
     }
@@ -168,6 +173,10 @@ impl Drains {
             let is_over = now >= drain.deadline || (drain.confirmed && census.is_empty());
             if is_over {
                 overdue.extend(census.overdue());
+                if drain.left_told != Some(0) {
+                    // There was no time to name all: the node must not wait for more.
+                    tell(node, drain.name(route, Side::Browser, &[], 0));
+                }
                 past.insert(place, drain.epoch);
                 return false;
             }
@@ -279,6 +288,7 @@ impl Drain {
     fn name(&mut self, route: RouteId, side: Side, peers: &[SocketAddr], left: usize) -> ToNode {
         if side == Side::Browser {
             self.left_told = Some(left);
+            self.told_all |= left == 0;
         }
         ToNode::Reconnect(Reconnect { route, epoch: self.epoch, side, peers: peers.to_vec(), left: left as u64 })
     }

@@ -20,6 +20,9 @@ use crate::actors::backoff::Backoff;
 use crate::actors::wire::Wire;
 use crate::observation::Observation;
 
+/// How long HaloD's first heartbeat may take, as long as it waits for a node's.
+const FIRST_ANSWER: Duration = Duration::from_millis(3500);
+
 /// How many control connections there may be: the one in use, and redials of HaloD.
 const SESSIONS_MAX: usize = 4;
 
@@ -58,8 +61,8 @@ struct Heartbeats {
     interval: Duration,
     seq: u64,
     due: Instant,
-    /// When HaloD's last heartbeat came, and how long it may be silent.
-    heard: Instant,
+    /// How long HaloD may be silent now, and after each of its heartbeats.
+    until: Instant,
     patience: Duration,
 }
 
@@ -90,7 +93,7 @@ impl Control {
         }
     }
 
-    /// Says `leave` where there is a session; gives up what is not established.
+    /// Says `leave` where there is a session; gives up what is not established, which is an end too.
     pub(super) fn leave(&mut self, now: Instant, wire: &mut Wire) {
         if self.phase != Phase::Joined {
             return;
@@ -102,8 +105,12 @@ impl Control {
             Some(conn) => {
                 wire.abort(conn);
                 self.ended(now, conn, wire);
+                wire.observe(Observation::ControlEnded);
             }
-            None => self.phase = Phase::Out,
+            None => {
+                self.phase = Phase::Out;
+                wire.observe(Observation::ControlEnded);
+            }
         }
     }
 
@@ -169,7 +176,9 @@ impl Control {
         let patience = interval * misses + interval / 2;
         // A session that goes on, goes on counting.
         let seq = self.former_token.filter(|(former, _)| *former == token).map_or(0, |(_, seq)| seq);
-        self.heartbeats = Some(Heartbeats { token, interval, seq, due: now, heard: now, patience });
+        // HaloD answers the first heartbeat: it takes a round trip, or more if a datagram is lost.
+        let until = now + patience.max(FIRST_ANSWER);
+        self.heartbeats = Some(Heartbeats { token, interval, seq, due: now, until, patience });
         self.timeout(now, connections, wire);
     }
 
@@ -219,7 +228,7 @@ impl Control {
         if let (Some(heartbeats), Ok(ToNode::Heartbeat(heartbeat))) = (&mut self.heartbeats, decode_to_node(datagram))
             && heartbeat.token == heartbeats.token
         {
-            heartbeats.heard = now;
+            heartbeats.until = now + heartbeats.patience;
         }
     }
 
@@ -231,9 +240,9 @@ impl Control {
             let late = now.since(beats.due);
             if late > beats.interval / 2 {
                 // The node itself was late: what came meanwhile has not been read yet.
-                beats.heard = (beats.heard + late).min(now);
+                beats.until = (beats.until + late).min(now + beats.patience);
             }
-            now.since(beats.heard) >= beats.patience
+            now >= beats.until
         });
         match self.current.filter(|_| silent) {
             Some(conn) => {
@@ -245,7 +254,7 @@ impl Control {
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let heartbeat = self.heartbeats.as_ref().map(|beats| beats.due.min(beats.heard + beats.patience));
+        let heartbeat = self.heartbeats.as_ref().map(|beats| beats.due.min(beats.until));
         heartbeat.into_iter().chain(self.redial_at).min()
     }
 

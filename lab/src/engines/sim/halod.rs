@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use halod::config::Config;
-use halod_core::cluster::{Cluster, ConnId as ControlConnId, Output as Wish};
+use halod_core::cluster::{Cluster, ConnId as ControlConnId, Note, Output as Wish};
 use halod_core::protocol::{LineBuffer, Token, decode_from_node, encode};
 use halod_core::rewrite::{Rewrite, Stage, Verdict};
 use halod_core::routing::{Routing, SessionId};
@@ -32,6 +32,8 @@ pub(super) struct Halod {
     plane: Rewrite,
     /// What was put into force since it was last taken.
     published: Vec<Arc<Routing>>,
+    /// What it would have logged since that was last taken.
+    notes: Vec<Note>,
     routing: Arc<Routing>,
     masquerade: bool,
     redial_timeout: Duration,
@@ -62,6 +64,7 @@ impl Halod {
             cluster: Cluster::new(now, config.cluster(own_addresses.iter().copied())),
             plane: Rewrite::new(config.rewrite(seed)),
             published: Vec::new(),
+            notes: Vec::new(),
             routing: Arc::default(),
             masquerade: config.masquerade,
             redial_timeout: config.redial_timeout,
@@ -97,6 +100,11 @@ impl Halod {
     /// Takes what was put into force since the last call, in order.
     pub(super) fn take_published(&mut self) -> Vec<Arc<Routing>> {
         std::mem::take(&mut self.published)
+    }
+
+    /// Takes what would have been logged since the last call, in order.
+    pub(super) fn take_notes(&mut self) -> Vec<Note> {
+        std::mem::take(&mut self.notes)
     }
 
     /// Flows in the table.
@@ -198,7 +206,7 @@ impl Halod {
                     self.published.push(Arc::clone(&routing));
                     self.routing = routing;
                 }
-                Wish::Note(_) => {}
+                Wish::Note(note) => self.notes.push(note),
             }
         }
     }

@@ -20,6 +20,12 @@ pub(super) use self::flows::Forwarded;
 use self::table::Tables;
 use crate::scenario::Router;
 
+/// A session that is younger may not have been heard yet, and then it may be silent for longer: its token can be under
+/// way for the third time.
+const YOUNG: Duration = Duration::from_secs(2);
+/// How long.
+const UNHEARD: Duration = Duration::from_secs(4);
+
 /// What is wrong, and since when.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Broken {
@@ -62,7 +68,8 @@ pub(super) struct Monitor {
     /// Who held each id.
     holders: Vec<SessionId>,
     owners: Vec<Option<NodeId>>,
-    members: BTreeSet<SessionId>,
+    /// Who is registered, and since when.
+    members: BTreeMap<SessionId, Instant>,
     gone: BTreeSet<SessionId>,
     /// Sessions whose process is dead, and until when they may own routes.
     dead: BTreeMap<SessionId, Instant>,
@@ -79,7 +86,7 @@ impl Monitor {
             epoch: Epoch::default(),
             holders: Vec::new(),
             owners: vec![None; usize::from(router.routes)],
-            members: BTreeSet::new(),
+            members: BTreeMap::new(),
             gone: BTreeSet::new(),
             dead: BTreeMap::new(),
             flows: Flows::default(),
@@ -100,9 +107,10 @@ impl Monitor {
         if routing.epoch < self.epoch || changed && routing.epoch == self.epoch {
             self.report(now, Rule::Epoch, format!("from {} to {}", self.epoch, routing.epoch));
         }
-        let members: BTreeSet<SessionId> = routing.members.keys().copied().collect();
-        self.gone.extend(self.members.difference(&members));
-        let of_the_gone = |session: &&SessionId| self.gone.contains(session) || !members.contains(session);
+        let since = |session: &SessionId| (*session, self.members.get(session).copied().unwrap_or(now));
+        let members: BTreeMap<SessionId, Instant> = routing.members.keys().map(since).collect();
+        self.gone.extend(self.members.keys().filter(|session| !members.contains_key(session)));
+        let of_the_gone = |session: &&SessionId| self.gone.contains(session) || !members.contains_key(session);
         if let Some(session) = holders.iter().find(of_the_gone) {
             self.report(now, Rule::NoneDead, format!("session {session} holds an id after its end"));
         }
@@ -146,8 +154,11 @@ impl Monitor {
             .members
             .values()
             .filter(|member| member.service_addresses().any(|address| host.contains(&address.ip())));
-        let deadline = now + self.notice;
-        self.dead.extend(on_host.map(|member| (member.session, deadline)));
+        let deadline = |session: SessionId| {
+            let is_young = self.members.get(&session).is_none_or(|&since| now.since(since) < YOUNG);
+            now + if is_young { self.notice.max(UNHEARD) } else { self.notice }
+        };
+        self.dead.extend(on_host.map(|member| (member.session, deadline(member.session))));
     }
 
     /// HaloD's clock stood still or jumped, or it did not run: it may take this much longer to notice.

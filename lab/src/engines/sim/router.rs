@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use halod::config::{Config, ConfigError};
+use halod_core::cluster::Note;
 use halod_core::rewrite::{Stage, Verdict};
 use halod_core::time::Instant;
 use halod_core::wire::{Packet, TcpFlags, reset_for};
@@ -51,6 +52,11 @@ impl Router {
     /// What was wrong with HaloD first.
     pub(super) fn broken(&self) -> Option<&Broken> {
         self.monitor.broken()
+    }
+
+    /// Takes what HaloD would have logged since the last call, in order.
+    pub(super) fn take_notes(&mut self) -> Vec<Note> {
+        self.halod_mut().take_notes()
     }
 
     /// The process of a node on this host is dead.

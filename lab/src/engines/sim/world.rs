@@ -38,6 +38,8 @@ pub struct World<'a> {
     pub(super) closings: BTreeMap<Ref<Node>, Closing>,
     pub(super) catch: Option<Catch>,
     transcript: Transcript,
+    /// Who wants to hear of everything as it happens.
+    tell: Option<Tell>,
     /// Starts of processes, so that each has an incarnation of its own.
     starts: u64,
 }
@@ -56,6 +58,9 @@ pub(super) struct Catch {
     pub(super) peer: SocketAddr,
     pub(super) caught: VecDeque<Vec<u8>>,
 }
+
+/// Hears of everything.
+type Tell = Box<dyn FnMut(Instant, String)>;
 
 impl<'a> World<'a> {
     /// Builds all hosts and starts HaloD and the apps; nodes start when they join.
@@ -86,10 +91,16 @@ impl<'a> World<'a> {
             closings: BTreeMap::new(),
             catch: None,
             transcript: Transcript::default(),
+            tell: None,
             starts: 0,
         };
         world.build_hosts()?;
         Ok(world)
+    }
+
+    /// Lets `tell` hear of every observation and of all that HaloD would log, with its time.
+    pub fn tell(&mut self, tell: impl FnMut(Instant, String) + 'static) {
+        self.tell = Some(Box::new(tell));
     }
 
     /// What was wrong with HaloD first.
@@ -224,7 +235,14 @@ impl<'a> World<'a> {
         }
         let places = &self.places;
         let seen = |Observed { at, by, observation }| Some(Seen { at, by: places[by.0].1?, observation });
+        let notes = self.router.take_notes();
+        if let Some(tell) = &mut self.tell {
+            notes.iter().for_each(|note| tell(self.now, format!("halod: {note:?}")));
+        }
         for seen in self.hosts.observed().filter_map(seen) {
+            if let Some(tell) = &mut self.tell {
+                tell(seen.at, format!("{}: {:?}", who(self.scenario, seen.by), seen.observation));
+            }
             self.transcript.note(seen.at, format!("{seen:?}").as_bytes());
             self.seen.push_back(seen);
         }
@@ -257,6 +275,15 @@ impl<'a> World<'a> {
         {
             *closing = Closing::Seen(self.now);
         }
+    }
+}
+
+fn who(scenario: &Scenario, by: Witness) -> &str {
+    match by {
+        Witness::Node(node) => &scenario.nodes[node].name,
+        Witness::App(app) => &scenario.apps[app].name,
+        // Its user is in the observation.
+        Witness::Browser => "browser",
     }
 }
 

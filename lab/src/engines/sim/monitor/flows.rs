@@ -21,8 +21,8 @@ struct Begun {
     /// The sequence number of its SYN.
     sequence: u32,
     node: SocketAddr,
-    /// The node has answered: only an end lets another node have its packets.
-    answered: bool,
+    /// The client has acknowledged an answer: only an end lets another node have its packets.
+    established: bool,
 }
 
 /// What a packet towards a node says of its flow.
@@ -42,17 +42,18 @@ impl Flows {
         let ends = (client, service);
         let is_syn = flags.is_initial_syn();
         match self.by_ends.get_mut(&ends) {
-            Some(flow) if is_syn && flow.sequence == sequence && flow.answered && flow.node != node => {
+            Some(flow) if is_syn && flow.sequence == sequence && flow.established && flow.node != node => {
                 self.wrong.get_or_insert_with(|| {
-                    format!("{client} to {service}: its SYN went to {} that answered, then to {node}", flow.node)
+                    format!("{client} to {service}: its SYN went to {}, which served it, then to {node}", flow.node)
                 });
             }
             Some(flow) if is_syn => {
                 let again = flow.sequence == sequence && flow.node == node;
-                *flow = Begun { sequence, node, answered: flow.answered && again };
+                *flow = Begun { sequence, node, established: flow.established && again };
                 self.begun += usize::from(!again);
             }
             Some(flow) => {
+                flow.established = true;
                 if flow.node != node {
                     let begun_at = flow.node;
                     self.wrong.get_or_insert_with(|| {
@@ -62,7 +63,7 @@ impl Flows {
             }
             // A SYN that was held went out as a packet of the plane's own.
             None => {
-                self.by_ends.insert(ends, Begun { sequence, node, answered: !is_syn });
+                self.by_ends.insert(ends, Begun { sequence, node, established: !is_syn });
                 self.begun += 1;
             }
         }
@@ -76,8 +77,7 @@ impl Flows {
 
     /// A node's packet goes to a client. A SYN that its first node did not answer may have gone to another one.
     pub(in super::super) fn see_answered(&mut self, client: SocketAddr, service: SocketAddr, node: SocketAddr) {
-        if let Some(flow) = self.by_ends.get_mut(&(client, service)).filter(|flow| !flow.answered) {
-            flow.answered = true;
+        if let Some(flow) = self.by_ends.get_mut(&(client, service)).filter(|flow| !flow.established) {
             flow.node = node;
         }
     }
