@@ -143,7 +143,7 @@ impl Rewrite {
         self.departed.extend(gone.iter().map(|node| (*node, Arc::clone(&former.members[node]))));
         let came: Vec<Arc<Member>> = self.routing.members.values().cloned().collect();
         for member in came.iter().filter(|member| !former.members.contains_key(&member.session)) {
-            self.clear_leftovers(member);
+            self.clear_leftovers(now, member);
         }
         self.masquerades = masquerades;
         let unanswered: Vec<_> = gone.iter().flat_map(|&node| self.flows.take_unanswered(node)).collect();
@@ -180,15 +180,16 @@ impl Rewrite {
         }
     }
 
-    /// Ends a flow with RST towards one or both ends. A client that does not seem to have heard it is asked again.
+    /// Ends a flow with RST towards one or both ends. An end that does not seem to have heard it is asked again.
     pub fn end(&mut self, now: Instant, key: FlowKey, toward: Toward) {
         let Some(flow) = self.flows.refuse(now, key) else { return };
         self.counters.ended += 1;
         self.transmits.push_back(ending::reset_to_client(flow));
+        self.endings.watch(now, (key, Sender::Client));
         if toward == Toward::Both {
             self.transmits.push_back(ending::reset_to_node(flow));
+            self.endings.watch(now, (key, Sender::Node));
         }
-        self.endings.watch(now, key);
     }
 
     /// The next packet of the plane's own to send: whole, with the addresses that its receiver knows.
@@ -201,13 +202,13 @@ impl Rewrite {
         self.endings.deadline()
     }
 
-    /// Asks clients again that do not seem to know of the end of their flow.
+    /// Asks again who does not seem to know of the end of a flow.
     pub fn timeout(&mut self, now: Instant) {
-        for key in self.endings.due(now) {
+        for (key, end) in self.endings.due(now) {
             // Gone: it had time to expire, or its client has begun another.
             let Some(flow) = self.flows.sent_by_client(key.client, key.service) else { continue };
-            if flow.is_refused() {
-                self.transmits.push_back(ending::probe_of_client(flow));
+            if self.is_over(flow) {
+                self.transmits.push_back(ending::probe(flow, end));
             }
         }
     }
@@ -236,7 +237,7 @@ impl Rewrite {
 
     /// A node that was cut off or hung comes back with connections that it takes for alive: it is told of their end
     /// before new ones can come.
-    fn clear_leftovers(&mut self, member: &Member) {
+    fn clear_leftovers(&mut self, now: Instant, member: &Member) {
         let is_same = |departed: &&Arc<Member>| {
             member.service_addresses().any(|address| departed.service_addresses().any(|other| other == address))
         };
@@ -246,6 +247,7 @@ impl Rewrite {
             self.flows.visit_node(node, &mut |flow| keys.push(flow.key));
             let flows = keys.iter().filter_map(|key| self.flows.sent_by_client(key.client, key.service));
             self.transmits.extend(flows.map(ending::reset_to_node));
+            keys.into_iter().for_each(|key| self.endings.watch(now, (key, Sender::Node)));
         }
     }
 
@@ -285,7 +287,12 @@ impl Rewrite {
         if let Some(flow) = self.flows.seen_by_node(destination, source) {
             let key = FlowKey { client: flow.client, service: flow.service };
             if self.is_over(flow) {
+                // The node is answered from the address that it knows.
+                packet.rewrite_destination(flow.peer());
                 self.counters.late += 1;
+                if packet.flags().contains(TcpFlags::RST) {
+                    self.endings.forget((key, Sender::Node));
+                }
                 return answer(&packet);
             }
             packet.rewrite_source(key.service);
@@ -381,10 +388,10 @@ impl Rewrite {
         self.counters.late += 1;
         if packet.flags().contains(TcpFlags::RST) {
             // The flow itself is kept for a while: its node may come back and not know.
-            self.endings.forget(key);
+            self.endings.forget((key, Sender::Client));
         } else if self.flows.refuse(now, key).is_some() {
             self.counters.ended += 1;
-            self.endings.watch(now, key);
+            self.endings.watch(now, (key, Sender::Client));
         }
         answer(packet)
     }

@@ -34,7 +34,16 @@ impl Cluster {
     }
 
     pub(super) fn receive_greeting(&mut self, now: Instant, conn: ConnId, message: FromNode) {
-        if !self.greetings.contains_key(&conn) || self.parked.values().any(|&(parked, _)| parked == conn) {
+        if !self.greetings.contains_key(&conn) {
+            return;
+        }
+        if self.parked.values().any(|&(parked, _)| parked == conn) {
+            if message == FromNode::Leave {
+                // It does not want in any more.
+                self.parked.retain(|_, &mut (parked, _)| parked != conn);
+                self.greetings.remove(&conn);
+                self.outputs.push_back(Output::Close(conn));
+            }
             return;
         }
         let FromNode::Hello(hello) = message else {

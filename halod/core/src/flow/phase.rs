@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::wire::TcpFlags;
 
 /// Which end sent a packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Sender {
     /// The browser or app.
     Client,

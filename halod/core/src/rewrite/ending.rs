@@ -8,11 +8,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::flow::{Flow, FlowKey};
+use crate::flow::{Flow, FlowKey, Sender};
 use crate::time::Instant;
 use crate::wire::{TcpFlags, TcpSegment};
 
-/// When a client is first asked whether it has heard.
+/// When an end is first asked whether it has heard.
 const FIRST_PROBE: Duration = Duration::from_millis(200);
 /// When it is asked again. Linux answers at most one such question in 500 ms, smoltcp one a second.
 const NEXT_PROBE: Duration = Duration::from_millis(1100);
@@ -21,23 +21,26 @@ const PROBES_MAX: u32 = 8;
 /// Far outside any window: the largest is 2^30 bytes (RFC 7323, section 2.3).
 const OUTSIDE_WINDOW: u32 = 1 << 30;
 
-/// Flows whose clients may not have heard yet.
+/// One end of a flow.
+pub(super) type FlowEnd = (FlowKey, Sender);
+
+/// Ends of flows that may not have heard yet.
 #[derive(Debug, Default)]
 pub(super) struct Endings {
-    due: BTreeSet<(Instant, FlowKey)>,
-    probes: BTreeMap<FlowKey, (Instant, u32)>,
+    due: BTreeSet<(Instant, FlowEnd)>,
+    probes: BTreeMap<FlowEnd, (Instant, u32)>,
 }
 
 impl Endings {
-    /// A client was sent an RST.
-    pub(super) fn watch(&mut self, now: Instant, key: FlowKey) {
-        self.schedule(key, now + FIRST_PROBE, 0);
+    /// An end was sent an RST.
+    pub(super) fn watch(&mut self, now: Instant, end: FlowEnd) {
+        self.schedule(end, now + FIRST_PROBE, 0);
     }
 
-    /// A client has shown that it knows.
-    pub(super) fn forget(&mut self, key: FlowKey) {
-        if let Some((at, _)) = self.probes.remove(&key) {
-            self.due.remove(&(at, key));
+    /// An end has shown that it knows.
+    pub(super) fn forget(&mut self, end: FlowEnd) {
+        if let Some((at, _)) = self.probes.remove(&end) {
+            self.due.remove(&(at, end));
         }
     }
 
@@ -45,24 +48,24 @@ impl Endings {
         self.due.first().map(|&(at, _)| at)
     }
 
-    /// The flows whose clients are to be asked now.
-    pub(super) fn due(&mut self, now: Instant) -> Vec<FlowKey> {
-        let mut flows = Vec::new();
-        while let Some(&(at, key)) = self.due.first().filter(|&&(at, _)| at <= now) {
-            self.due.remove(&(at, key));
-            let (_, probes) = self.probes.remove(&key).expect("what is due is watched");
+    /// Those that are to be asked now.
+    pub(super) fn due(&mut self, now: Instant) -> Vec<FlowEnd> {
+        let mut ends = Vec::new();
+        while let Some(&(at, end)) = self.due.first().filter(|&&(at, _)| at <= now) {
+            self.due.remove(&(at, end));
+            let (_, probes) = self.probes.remove(&end).expect("what is due is watched");
             if probes + 1 < PROBES_MAX {
-                self.schedule(key, now + NEXT_PROBE, probes + 1);
+                self.schedule(end, now + NEXT_PROBE, probes + 1);
             }
-            flows.push(key);
+            ends.push(end);
         }
-        flows
+        ends
     }
 
-    fn schedule(&mut self, key: FlowKey, at: Instant, probes: u32) {
-        self.forget(key);
-        self.due.insert((at, key));
-        self.probes.insert(key, (at, probes));
+    fn schedule(&mut self, end: FlowEnd, at: Instant, probes: u32) {
+        self.forget(end);
+        self.due.insert((at, end));
+        self.probes.insert(end, (at, probes));
     }
 }
 
@@ -71,19 +74,26 @@ pub(super) fn reset_to_client(flow: &Flow) -> Vec<u8> {
     to_client(flow, flow.next_to_client(), TcpFlags::RST | TcpFlags::ACK)
 }
 
-/// A segment that a client answers if it still has the connection: with its next sequence number.
-pub(super) fn probe_of_client(flow: &Flow) -> Vec<u8> {
-    to_client(flow, flow.next_to_client().wrapping_add(OUTSIDE_WINDOW), TcpFlags::ACK)
-}
-
 /// An RST in the client's name.
 pub(super) fn reset_to_node(flow: &Flow) -> Vec<u8> {
+    to_node(flow, flow.next_to_node(), TcpFlags::RST | TcpFlags::ACK)
+}
+
+/// A segment that an end answers if it still has the connection: with its next sequence number.
+pub(super) fn probe(flow: &Flow, end: Sender) -> Vec<u8> {
+    match end {
+        Sender::Client => to_client(flow, flow.next_to_client().wrapping_add(OUTSIDE_WINDOW), TcpFlags::ACK),
+        Sender::Node => to_node(flow, flow.next_to_node().wrapping_add(OUTSIDE_WINDOW), TcpFlags::ACK),
+    }
+}
+
+fn to_node(flow: &Flow, sequence: u32, flags: TcpFlags) -> Vec<u8> {
     let segment = TcpSegment {
         source: flow.peer(),
         destination: flow.node,
-        sequence: flow.next_to_node(),
+        sequence,
         acknowledgement: flow.next_to_client(),
-        flags: TcpFlags::RST | TcpFlags::ACK,
+        flags,
         window: 0,
         payload: &[],
     };
