@@ -179,6 +179,40 @@ fn who_hangs_or_is_cut_off_does_not_count_until_it_is_welcomed_again() {
 }
 
 #[test]
+fn a_first_byte_counts_only_of_a_node_that_is_in_touch() {
+    let scenario = scenario();
+    let mut stage = Stage::new(&scenario);
+    stage.fault(10, Fault::Hang);
+    stage.assign(20, 0, &[1, 2], 3);
+    // Accepted by the kernel of the hung node, and answered when its process goes on.
+    stage.fault(30, Fault::Resume);
+    stage.attach(31, 1, "a1");
+    stage.first_byte(32, "a1");
+    assert_eq!(stage.ledger.loss_times()[0].outages.times(), []);
+    // The report of the browser is here first.
+    stage.first_byte(52, "a1");
+    stage.attach(51, 0, "a1");
+    assert_eq!(stage.ledger.loss_times()[0].outages.times(), [Duration::from_millis(42)]);
+}
+
+#[test]
+fn who_is_lost_before_its_first_byte_has_served_nobody() {
+    let scenario = scenario();
+    let mut stage = Stage::new(&scenario);
+    stage.fault(10, Fault::Crash);
+    stage.assign(15, 0, &[1, 2], 3);
+    stage.attach(18, 0, "a1");
+    let node = stage.nodes[0];
+    stage.order(20, Order::Fault(Fault::Restart, &[node]));
+    stage.first_byte(21, "a1");
+    stage.welcome(30, 0, &[1, 2], 5);
+    stage.attach(31, 0, "a1");
+    stage.first_byte(33, "a1");
+    let outages = stage.ledger.loss_times().remove(0).outages;
+    assert_eq!(outages.times(), [Duration::from_millis(23)], "counted from the first loss");
+}
+
+#[test]
 fn who_hangs_and_is_cut_off_needs_both_to_end() {
     let scenario = scenario();
     let mut stage = Stage::new(&scenario);
