@@ -21,6 +21,10 @@ struct NodeView {
     stage: Stage,
     id: Option<NodeId>,
     routes: BTreeSet<RouteId>,
+    /// It has to wait before it counts.
+    is_held: bool,
+    /// That of the last table that it was told of.
+    epoch: Epoch,
     /// Moves away from this node that it has not reported as drained.
     draining: BTreeSet<(RouteId, Epoch)>,
     hangs: bool,
@@ -106,6 +110,10 @@ impl Nodes {
         }
         if let Observation::Welcomed { epoch, .. } | Observation::Assigned { epoch, .. } = observation {
             self.epoch = self.epoch.max(epoch);
+            if epoch < view.epoch {
+                return Err(format!("it was told of epoch {epoch} after {}", view.epoch));
+            }
+            view.epoch = epoch;
         }
         match observation {
             Observation::Welcomed { id, routes, .. } => {

@@ -290,6 +290,39 @@ fn an_event_is_of_the_app_that_its_number_names() {
 }
 
 #[test]
+fn an_epoch_only_grows() {
+    let scenario = scenario();
+    let mut stage = Stage::new(&scenario);
+    stage.assign(10, 0, &[1], 2);
+    assert_eq!(stage.ledger.take_faults(), [""; 0]);
+    stage.assign(11, 0, &[1, 2], 1);
+    assert_eq!(stage.ledger.take_faults(), ["n1: it was told of epoch 1 after 2"]);
+}
+
+#[test]
+fn a_held_node_is_neither_active_nor_in_reserve() {
+    let scenario = scenario();
+    let mut stage = Stage::new(&scenario);
+    let n2 = stage.nodes[1];
+    stage.fault(10, Fault::Restart);
+    stage.assign(15, 0, &[1, 2], 3);
+    let held = Observation::Welcomed { state: NodeState::Held, id: None, routes: vec![], epoch: Epoch(3) };
+    stage.node_sees(20, 1, held);
+    let conditions = [Condition::Held(n2), Condition::Active(n2), Condition::Reserve(n2)];
+    let is_held = || Err("it is held".to_owned());
+    assert_eq!(conditions.map(|condition| stage.ledger.check(condition)), [Ok(()), is_held(), is_held()]);
+    stage.attach(21, 0, "a1");
+    stage.first_byte(22, "a1");
+    stage.rests();
+    assert_eq!(stage.ledger.close_step("restart".into()).held.into_iter().collect::<Vec<_>>(), ["n2"]);
+
+    stage.assign(30, 1, &[2], 4);
+    stage.assign(31, 0, &[1], 4);
+    assert_eq!(stage.ledger.check(Condition::Active(n2)), Ok(()));
+    assert!(stage.ledger.check(Condition::Held(n2)).is_err());
+}
+
+#[test]
 fn a_loss_shows_where_somebody_gets_the_routes() {
     let scenario = scenario();
     let mut stage = Stage::new(&scenario);
