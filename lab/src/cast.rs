@@ -7,14 +7,15 @@ use halod_core::ids::Side;
 use halod_core::user::route_of;
 
 use crate::actors::app::{AppCommand, AppConfig};
-use crate::actors::browser::BrowserConfig;
+use crate::actors::browser::{BrowserCommand, BrowserConfig};
 use crate::actors::event::LOCATION;
 use crate::actors::node::{self, NodeConfig};
 use crate::addresses::{self, Pair};
 use crate::network::{Attachment, LinkConfig, Role, Segment};
 use crate::observation::first_event;
 use crate::scenario::{
-    App, BrowserGroup, Client, Hold, Link, Load, Node, Ref, Router, Scenario, Stray, StrayPath, Success,
+    App, BrowserGroup, Client, Hold, Link, Load, Node, OnReconnect, Parting, RateChange, Ref, Retries, Router,
+    Scenario, Stray, StrayPath, Success,
 };
 
 /// The largest IP packet of every interface, in bytes. Links may carry less.
@@ -102,6 +103,7 @@ pub fn node(scenario: &Scenario, node: Ref<Node>, start: u64) -> NodeConfig {
             Success::Acknowledged => node::Success::Acknowledged,
             Success::HandedOver => node::Success::HandedOver,
         },
+        obeys: entry.reconnect == OnReconnect::Obey,
         seed: seed(scenario.seed, &entry.name, start),
         half_close: HALF_CLOSE,
     }
@@ -120,6 +122,7 @@ pub fn app(scenario: &Scenario, app: Ref<App>) -> AppConfig {
         users: users.collect(),
         first_event: first_event(app.index()),
         location: LOCATION.to_owned(),
+        retries: entry.retries == Retries::UntilSuccess,
         seed: seed(scenario.seed, &entry.name, 1),
     }
 }
@@ -127,6 +130,20 @@ pub fn app(scenario: &Scenario, app: Ref<App>) -> AppConfig {
 /// What a `load` step tells its app.
 pub fn load(load: &Load) -> AppCommand {
     AppCommand::Load { events: load.events.into(), interval: load.rate.interval(), body_bytes: load.size_min as usize }
+}
+
+/// What a `rate` step tells its app.
+pub fn rate(change: RateChange) -> AppCommand {
+    AppCommand::Rate { interval: change.to.interval() }
+}
+
+/// What a `disconnect` step tells its browsers.
+pub fn parting(by: Parting) -> BrowserCommand {
+    match by {
+        Parting::Close => BrowserCommand::Close,
+        Parting::Fin => BrowserCommand::Abandon,
+        Parting::Rst => BrowserCommand::Abort,
+    }
 }
 
 /// What a `hold` step tells its app.

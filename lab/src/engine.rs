@@ -5,7 +5,9 @@ use std::time::Duration;
 use halod_core::time::Instant;
 
 use crate::observation::Observation;
-use crate::scenario::{Answer, App, BrowserGroup, Fault, Hold, Link, LinkOf, Load, Node, Ref, Run, Stray};
+use crate::scenario::{
+    Answer, App, BrowserGroup, Fault, Hold, Link, LinkOf, Load, Node, Parting, RateChange, Ref, Run, Stray,
+};
 
 /// Something that an actor is told to do. It is done when observations say so.
 #[derive(Debug, Clone, Copy)]
@@ -17,9 +19,11 @@ pub enum Order<'a> {
     /// All browsers of a group connect.
     Connect(Ref<BrowserGroup>),
     /// All browsers of a group close.
-    Disconnect(Ref<BrowserGroup>),
+    Disconnect(Ref<BrowserGroup>, Parting),
     /// An app dispatches events.
     Load(&'a Load),
+    /// The loads of an app that run go on at another rate.
+    Rate(RateChange),
     /// An app opens connections and keeps them.
     Hold(&'a Hold),
     /// An app uses each connection that it holds.

@@ -85,7 +85,9 @@ fn simulate(scenario: &Scenario) -> Outcome {
     let outcome = runner::run(scenario, &mut world, |_, _| {});
     let kind = match world.broken() {
         Some(broken) => Kind::Broken(broken.rule),
-        None if outcome.snapshot.loads.values().any(|load| (load.shown_twice, load.out_of_order) != (0, 0)) => Kind::Events,
+        None if outcome.snapshot.loads.values().any(|load| (load.shown_twice, load.out_of_order) != (0, 0)) => {
+            Kind::Events
+        }
         None if outcome.failures.iter().any(|failure| failure.starts_with("events of")) => Kind::Events,
         None => Kind::Unrest,
     };

@@ -23,7 +23,7 @@ use self::users::Users;
 use crate::engine::{Order, Seen, Witness};
 use crate::observation::{EventId, Observation, first_event};
 use crate::scenario::{App, Condition, Fault, Hold, LossRule, Node, Ref, Scenario};
-use crate::snapshot::{HoldOutcome, LoadOutcome, Snapshot, StepSnapshot};
+use crate::snapshot::{HoldOutcome, LoadOutcome, LostCounts, Snapshot, StepSnapshot};
 use crate::timing::LossTimes;
 
 /// All that is known.
@@ -80,11 +80,12 @@ impl<'a> Ledger<'a> {
             }
             Order::Leave(node) => self.nodes.expect_leave(node),
             Order::Connect(group) => self.users.want(group, true),
-            Order::Disconnect(group) => {
+            Order::Disconnect(group, _) => {
                 self.users.want(group, false);
                 self.losses.dismiss(|user| self.users.is_in(user, group));
             }
             Order::Load(load) => self.events_of(load.app).expect(load.events.into()),
+            Order::Rate(_) => {}
             Order::Hold(&Hold { app, flows, .. }) => {
                 self.holds.insert(app, Held { uses: 1, answers: vec![0; flows as usize] });
             }
@@ -181,6 +182,7 @@ impl<'a> Ledger<'a> {
         match observation {
             Observation::Sent { user, event, .. } => self.events_of(app).send(user, *event),
             Observation::Settled { event, .. } => self.events_of(app).settle(*event),
+            Observation::GivenUp { user, event } => self.events_of(app).give_up(user, *event),
             Observation::FlowAnswered { index } => {
                 let answers = self.holds.get_mut(&app).and_then(|held| held.answers.get_mut(*index as usize));
                 match answers {
@@ -214,6 +216,7 @@ impl<'a> Ledger<'a> {
             Condition::Connected(wanted) => exactly(wanted, self.users.connected(), "browsers are connected"),
             Condition::Active(node) => self.nodes.check_active(node),
             Condition::Reserve(node) => self.nodes.check_reserve(node),
+            Condition::Held(node) => self.nodes.check_held(node),
             Condition::Failover(node) => self.losses.check_taken_over(node),
             Condition::Delivered(wanted) => {
                 let shown: u64 = self.events.values().map(|events| events.counts().shown).sum();
@@ -248,15 +251,22 @@ impl<'a> Ledger<'a> {
         self.nodes.is_welcome(node)
     }
 
-    /// Whether all events of all loads were dispatched, answered and shown.
+    /// Whether all events of all loads were dispatched, answered and shown; of an app that tries each once, whether all
+    /// were dispatched and answered.
     ///
     /// # Errors
     ///
     /// How far they are, in words.
     pub fn check_loads(&self) -> Result<(), String> {
         self.events.iter().try_for_each(|(&app, events)| {
-            events.check_done().map_err(|text| format!("{}: {text}", self.scenario.apps[app].name))
+            let App { name, retries, .. } = &self.scenario.apps[app];
+            events.check_done(*retries).map_err(|text| format!("{name}: {text}"))
         })
+    }
+
+    /// Whether all events that were dispatched so far are shown.
+    pub fn has_shown_all(&self) -> bool {
+        self.events.values().all(|events| events.lost().next().is_none())
     }
 
     /// The state of now, and what changed since the last call. Call it when the ledger is settled.
@@ -272,6 +282,7 @@ impl<'a> Ledger<'a> {
                 .collect::<Vec<Option<NodeId>>>(),
             holders: self.nodes.holders(self.scenario),
             reserve: self.nodes.reserve(self.scenario),
+            held: self.nodes.held(self.scenario),
             reconnects,
         };
         self.owners_before = owners;
@@ -283,7 +294,13 @@ impl<'a> Ledger<'a> {
         for (&app, events) in &self.events {
             let EventCounts { expected, shown, shown_twice, out_of_order, .. } = events.counts();
             let lost = expected.saturating_sub(shown);
-            let outcome = LoadOutcome { events: expected, shown, lost, shown_twice, out_of_order };
+            let mut lost_by = BTreeMap::new();
+            for (user, settled) in events.lost() {
+                let Some(receiver) = self.users.receiver(self.scenario, user) else { continue };
+                let counts: &mut LostCounts = lost_by.entry(receiver).or_default();
+                *(if settled { &mut counts.after_success } else { &mut counts.after_failure }) += 1;
+            }
+            let outcome = LoadOutcome { events: expected, shown, lost, shown_twice, out_of_order, lost_by };
             snapshot.loads.insert(self.scenario.apps[app].name.clone(), outcome);
         }
         for (&app, held) in &self.holds {

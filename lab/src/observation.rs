@@ -123,6 +123,13 @@ pub enum Observation {
         /// The id that came back.
         id: String,
     },
+    /// An app that tries each event once got `Failure` for one, or lost the connection before an answer.
+    GivenUp {
+        /// The user.
+        user: String,
+        /// The event.
+        event: EventId,
+    },
     /// A held app connection was answered by a node (command `hold`).
     FlowAnswered {
         /// The number of the connection in its command, from 0.

@@ -5,6 +5,8 @@ pub mod encode;
 pub mod orbit;
 pub mod request;
 
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -36,4 +38,18 @@ impl Transport {
         Transport::Xhr,
         Transport::Sse,
     ];
+}
+
+/// The name in a request and in scenarios: those of the released servers, and `sse` for today's standard.
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Transport::Iframe => "iframe",
+            Transport::XhrStream => "xhr_stream",
+            Transport::ServerSentEvents => "server_sent_events",
+            Transport::Raw => "raw",
+            Transport::Xhr => "xhr",
+            Transport::Sse => "sse",
+        })
+    }
 }

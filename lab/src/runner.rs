@@ -18,6 +18,9 @@ use crate::timing::{self, LossTimes};
 /// How long the last events may take after the last step.
 const LOADS_WITHIN: Duration = Duration::from_secs(30);
 
+/// How long an event that a node has handed over may take to be shown. Nothing tells of one that never will be.
+const HANDED_OVER_WITHIN: Duration = Duration::from_millis(250);
+
 /// What came of a scenario.
 #[derive(Debug)]
 pub struct Outcome {
@@ -65,8 +68,7 @@ impl Outcome {
 /// Runs `scenario` on `engine` to its end or to the first step that fails. `progress` hears of each step.
 pub fn run(scenario: &Scenario, engine: &mut dyn Engine, mut progress: impl FnMut(usize, &Step)) -> Outcome {
     let start = engine.now();
-    let mut play =
-        Play { engine, ledger: Ledger::new(scenario), scenario, step: "", overtime: Vec::new() };
+    let mut play = Play { engine, ledger: Ledger::new(scenario), scenario, step: "", overtime: Vec::new() };
     let mut snapshot = Snapshot::default();
     let mut failures = Vec::new();
     let mut texts: Vec<&str> = Vec::new();
@@ -134,8 +136,9 @@ impl<'s> Play<'_, 's> {
             Action::Join(nodes) => self.join(nodes, start)?,
             Action::Leave(node) => drop(self.give(Order::Leave(*node))?),
             Action::Connect(group) => drop(self.give(Order::Connect(*group))?),
-            Action::Disconnect(group) => drop(self.give(Order::Disconnect(*group))?),
+            Action::Disconnect(group, by) => drop(self.give(Order::Disconnect(*group, *by))?),
             Action::Load(load) => drop(self.give(Order::Load(load))?),
+            Action::Rate(change) => drop(self.give(Order::Rate(*change))?),
             Action::Hold(hold) => drop(self.give(Order::Hold(hold))?),
             Action::Probe(app) => drop(self.give(Order::Probe(*app))?),
             Action::Fault(fault, nodes) => self.fault(*fault, nodes)?,
@@ -281,7 +284,8 @@ impl<'s> Play<'_, 's> {
     fn finish_loads(&mut self) -> anyhow::Result<()> {
         let end = self.engine.now() + LOADS_WITHIN;
         self.await_all(end, |ledger| ledger.check_loads())
-            .with_context(|| format!("the last events within {LOADS_WITHIN:?}"))
+            .with_context(|| format!("the last events within {LOADS_WITHIN:?}"))?;
+        if self.ledger.has_shown_all() { Ok(()) } else { self.pass(self.engine.now() + HANDED_OVER_WITHIN) }
     }
 
     /// Takes in observations until `check` is content, at most until `end` or a fault.
@@ -335,6 +339,7 @@ fn describe(condition: Condition) -> String {
         Condition::Connected(browsers) => format!("{browsers} browsers connected"),
         Condition::Active(_) => "the node active".into(),
         Condition::Reserve(_) => "the node in reserve".into(),
+        Condition::Held(_) => "the node held".into(),
         Condition::Failover(_) => "the routes of the node taken over".into(),
         Condition::Delivered(events) => format!("{events} events shown"),
         Condition::FlowsAnswered(flows) => format!("{flows} held connections answered"),

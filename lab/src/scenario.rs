@@ -34,8 +34,8 @@ pub use diagnostic::{Diagnostic, Diagnostics};
 pub use quantity::{Delay, Percent, Rate};
 pub use schema::json_schema;
 pub use step::{
-    Action, Answer, Condition, Expectation, Fault, Flap, Hold, LinkOf, Load, Run, RunHost, Step, Stray, StrayPath,
-    TcpFlag, Way,
+    Action, Answer, Condition, Expectation, Fault, Flap, Hold, LinkOf, Load, Parting, RateChange, Run, RunHost, Step,
+    Stray, StrayPath, TcpFlag, Way,
 };
 pub use table::{Ref, Table};
 
@@ -168,6 +168,8 @@ pub struct Node {
     pub name: String,
     /// When it answers `Success`.
     pub success: Success,
+    /// What it makes of HaloD's `reconnect`.
+    pub reconnect: OnReconnect,
     /// Its way to the router.
     pub link: Link,
 }
@@ -179,8 +181,20 @@ pub enum Success {
     /// When the browser's TCP has acknowledged all of it.
     #[default]
     Acknowledged,
-    /// When its own kernel has taken it, as the real Orbited does.
+    /// When its own kernel has taken it, as the real Orbited does. Like that one, the node does not notice the FIN of a
+    /// browser either.
     HandedOver,
+}
+
+/// What a node makes of HaloD's `reconnect`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnReconnect {
+    /// It ends the connections that are named.
+    #[default]
+    Obey,
+    /// It lets them be, as a server does that knows nothing of HaloD. HaloD resets them at the drain's deadline.
+    Ignore,
 }
 
 /// Browsers that act together. Each is a user and has an address of its own.
@@ -217,8 +231,21 @@ pub struct App {
     pub name: String,
     /// How many local ports it may use; the system's own range if `None`.
     pub ports: Option<u16>,
+    /// How often it tries to deliver an event.
+    pub retries: Retries,
     /// Its way to the router.
     pub link: Link,
+}
+
+/// How often an app tries to deliver an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Retries {
+    /// Until a node answers `Success`.
+    #[default]
+    UntilSuccess,
+    /// Once. What is answered with `Failure`, or not at all, is given up.
+    None,
 }
 
 /// A host with a TCP of the kernel and nothing that runs on it by itself.

@@ -8,6 +8,8 @@ use std::fmt;
 
 use halod_core::ids::{NodeId, RouteId};
 
+use crate::orbited::Transport;
+
 /// The outcome of a scenario.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Snapshot {
@@ -30,6 +32,8 @@ pub struct StepSnapshot {
     pub holders: BTreeMap<NodeId, String>,
     /// The names of the nodes in reserve.
     pub reserve: BTreeSet<String>,
+    /// The names of the nodes that are held.
+    pub held: BTreeSet<String>,
     /// Who changed node in this step, by the name of the group; a group that is not connected may be left out.
     pub reconnects: BTreeMap<String, Reconnects>,
 }
@@ -47,7 +51,7 @@ pub struct Reconnects {
 }
 
 /// What became of the events of an app.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LoadOutcome {
     /// Events dispatched, each counted once however often it was sent.
     pub events: u64,
@@ -59,6 +63,17 @@ pub struct LoadOutcome {
     pub shown_twice: u64,
     /// Events shown after a later one of the same user.
     pub out_of_order: u64,
+    /// Who lost how many: the group of browsers and what they speak. Who lost none may be left out.
+    pub lost_by: BTreeMap<(String, Transport), LostCounts>,
+}
+
+/// Events that were never shown, by what the app was told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LostCounts {
+    /// That the browser has it: nobody will ever know.
+    pub after_success: u64,
+    /// That it failed, or nothing at all: another try might have saved it.
+    pub after_failure: u64,
 }
 
 /// What became of the connections that an app held.
@@ -85,11 +100,17 @@ impl fmt::Display for Snapshot {
             writeln!(f, "in the end")?;
         }
         for (app, load) in &self.loads {
-            let LoadOutcome { events, shown, lost, shown_twice, out_of_order } = load;
+            let LoadOutcome { events, shown, lost, shown_twice, out_of_order, lost_by } = load;
             writeln!(
                 f,
                 "   events of {app}: {events}, {shown} shown, {lost} lost, {shown_twice} shown twice, {out_of_order} out of order"
             )?;
+            for ((group, transport), LostCounts { after_success, after_failure }) in lost_by {
+                writeln!(
+                    f,
+                    "   lost by {group} over {transport}: {after_success} after Success, {after_failure} after Failure"
+                )?;
+            }
         }
         for (app, HoldOutcome { flows, answered }) in &self.holds {
             writeln!(f, "   flows held by {app}: {flows}, {answered} answered")?;
@@ -134,6 +155,10 @@ impl StepSnapshot {
         }
         if self.reserve != before.reserve {
             writeln!(f, "   reserve: {}", words(self.reserve.iter().cloned()))?;
+            quiet = false;
+        }
+        if self.held != before.held {
+            writeln!(f, "   held: {}", words(self.held.iter().cloned()))?;
             quiet = false;
         }
         let moved = self.moved_since(before);
@@ -236,10 +261,19 @@ mod tests {
             owners: owners(&table),
             holders: holders(&["n1", "n2"]),
             reserve: BTreeSet::from(["n3".into(), "n4".into()]),
+            held: BTreeSet::from(["n5".into()]),
             reconnects: reconnects(40, 40, 0),
         };
         let left = StepSnapshot { step: "leave: n2".into(), owners: vec![None; 24], ..Default::default() };
-        let load = LoadOutcome { events: 2000, shown: 1999, lost: 1, shown_twice: 2, out_of_order: 3 };
+        let lost_by = [((String::from("b"), Transport::XhrStream), LostCounts { after_success: 0, after_failure: 1 })];
+        let load = LoadOutcome {
+            events: 2000,
+            shown: 1999,
+            lost: 1,
+            shown_twice: 2,
+            out_of_order: 3,
+            lost_by: BTreeMap::from(lost_by),
+        };
         let snapshot = Snapshot {
             steps: vec![first, connect, second, left],
             loads: BTreeMap::from([("a".into(), load)]),
@@ -259,14 +293,17 @@ mod tests {
     1 | 1 1 1 1 1 2 1 1 1 1 1 1 1 1 1 1 1 2 1 1 1 2 2 2
    holders: 1=n1 2=n2
    reserve: n3 n4
+   held: n5
    moved 5: 6 18 22-24
    reconnects b: 40 of 40 on moved routes, 0 others
 4. leave: n2
     1 | . . . . . . . . . . . . . . . . . . . . . . . .
    holders: none
    reserve: none
+   held: none
 in the end
    events of a: 2000, 1999 shown, 1 lost, 2 shown twice, 3 out of order
+   lost by b over xhr_stream: 0 after Success, 1 after Failure
    flows held by h: 1024, 1023 answered
 ",
         );

@@ -1,12 +1,20 @@
-//! `docs/scenarios.md` says what is true: its examples are read, its error is the one that is shown.
+//! `docs/scenarios.md` says what is true: its examples are read, its error is the one that is shown. So does
+//! `docs/delivery.md`: its figures are those of the snapshot.
 
 use lab::scenario::Scenario;
 
 const PAGE: &str = include_str!("../../docs/scenarios.md");
 
+const DELIVERY: &str = include_str!("../../docs/delivery.md");
+const SNAPSHOT: &str = include_str!("../../snapshots/server-of-2007.snap");
+
 /// The text of each block that is fenced as `language`.
 fn blocks(language: &str) -> Vec<String> {
-    let fenced = PAGE.split("```").skip(1).step_by(2).filter_map(|block| block.split_once('\n'));
+    blocks_of(PAGE, language)
+}
+
+fn blocks_of(page: &str, language: &str) -> Vec<String> {
+    let fenced = page.split("```").skip(1).step_by(2).filter_map(|block| block.split_once('\n'));
     fenced.filter(|(name, _)| *name == language).map(|(_, text)| text.to_owned()).collect()
 }
 
@@ -32,4 +40,10 @@ fn the_stray_packets_are_right() {
     let head = "scenario: one-more-node\nabout: x\nrouter: {routes: 3}\nnodes: {n: 1}\nclients: {c1: {}}\nsteps:\n- join: n1\n";
     let scenario = read(&format!("{head}{}", blocks("yaml")[1])).unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(scenario.steps.len(), 5);
+}
+
+#[test]
+fn the_losses_are_those_of_the_snapshot() {
+    let lost: String = SNAPSHOT.split_inclusive('\n').filter(|line| line.starts_with("   lost by")).collect();
+    assert_eq!(blocks_of(DELIVERY, ""), [lost]);
 }

@@ -48,6 +48,8 @@ pub struct AppConfig {
     pub first_event: EventId,
     /// The location of their browsers.
     pub location: String,
+    /// Whether an event is tried until a node answers `Success`; otherwise it is tried once.
+    pub retries: bool,
     /// Of its random numbers.
     pub seed: u64,
 }
@@ -70,6 +72,11 @@ pub enum AppCommand {
         interval: Duration,
         /// The least length of a body, in bytes.
         body_bytes: usize,
+    },
+    /// Go on with the loads that run at another rate.
+    Rate {
+        /// The time between two events of a load.
+        interval: Duration,
     },
     /// Open connections, spread evenly over routes, and send a request to nobody on each: a node answers `Failure`.
     Hold {
@@ -141,6 +148,7 @@ impl Actor for App {
                 self.schedule.add(Load { events, interval, body_bytes, due: now });
                 self.start_due(now);
             }
+            AppCommand::Rate { interval } => self.schedule.set_interval(now, interval),
             AppCommand::Hold { flows, routes } => self.held.open(now, &self.config, flows, routes, &mut self.wire),
             AppCommand::Probe => self.held.probe(now, &self.config, &mut self.wire),
             AppCommand::ReleaseAll => self.held.release(now, &mut self.wire),

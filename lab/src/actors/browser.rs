@@ -56,6 +56,10 @@ pub enum BrowserCommand {
     Connect,
     /// Close the connection and stay away. What is in flight is still read.
     Close,
+    /// Close the connection and read nothing more, as when a process ends: what still comes is answered with RST.
+    Abandon,
+    /// End the connection with RST and stay away.
+    Abort,
 }
 
 /// A browser without I/O.
@@ -101,24 +105,35 @@ impl Browser {
         }
     }
 
-    fn close(&mut self) {
-        self.wanted = false;
-        self.newest = None;
-        self.redial_at = None;
+    /// Sends FIN where that is not done; connections are then in `phase` until they have ended.
+    fn close(&mut self, phase: Phase) {
+        self.stay_away();
         for (&id, connection) in &mut self.connections {
             match connection.phase {
                 Phase::Dialling => self.outputs.push_back(Output::Abort(id)),
                 Phase::Open { .. } => finish(id, connection, &mut self.outputs),
-                Phase::Finishing => {}
+                Phase::Finishing | Phase::Abandoned => {}
             }
         }
         self.connections.retain(|_, connection| connection.phase != Phase::Dialling);
+        self.connections.values_mut().for_each(|connection| connection.phase = phase);
+    }
+
+    fn abort(&mut self) {
+        self.stay_away();
+        self.outputs.extend(std::mem::take(&mut self.connections).into_keys().map(Output::Abort));
+    }
+
+    fn stay_away(&mut self) {
+        self.wanted = false;
+        self.newest = None;
+        self.redial_at = None;
     }
 
     fn dial(&mut self) {
         self.redial_at = None;
         if self.connections.len() == CONNECTIONS_MAX {
-            let mut leaving = self.connections.iter().filter(|(_, connection)| connection.phase == Phase::Finishing);
+            let mut leaving = self.connections.iter().filter(|(_, connection)| connection.is_left());
             let (&oldest, _) = leaving.next().expect("at most the newest and the one that it replaces are not left");
             self.connections.remove(&oldest);
             self.outputs.push_back(Output::Abort(oldest));
@@ -154,6 +169,11 @@ impl Browser {
 
     fn received(&mut self, now: Instant, id: ConnId, bytes: &[u8]) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
+        if connection.phase == Phase::Abandoned {
+            self.connections.remove(&id);
+            self.outputs.push_back(Output::Abort(id));
+            return;
+        }
         let heard_before = connection.is_heard();
         let items = connection.receive(bytes);
         if !heard_before {
@@ -197,7 +217,7 @@ impl Browser {
             self.take(now, id, item);
         }
         match connection.phase {
-            Phase::Finishing => {}
+            Phase::Finishing | Phase::Abandoned => {}
             Phase::Dialling => {
                 self.observe_disconnected();
                 if self.newest.take_if(|newest| *newest == id).is_some() {
@@ -288,7 +308,9 @@ impl Actor for Browser {
     fn command(&mut self, _: Instant, command: BrowserCommand) {
         match command {
             BrowserCommand::Connect => self.connect(),
-            BrowserCommand::Close => self.close(),
+            BrowserCommand::Close => self.close(Phase::Finishing),
+            BrowserCommand::Abandon => self.close(Phase::Abandoned),
+            BrowserCommand::Abort => self.abort(),
         }
     }
 

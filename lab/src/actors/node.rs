@@ -44,6 +44,8 @@ pub struct NodeConfig {
     pub incarnation: u64,
     /// What it promises by `Success`.
     pub success: Success,
+    /// Whether it ends the connections that HaloD names in `reconnect`, as it should.
+    pub obeys: bool,
     /// Of its random numbers.
     pub seed: u64,
     /// How long a connection that it closes may take to end, before it is reset.
@@ -56,7 +58,8 @@ pub struct NodeConfig {
 pub enum Success {
     /// The browser's TCP has acknowledged the event.
     Acknowledged,
-    /// The event was written to the connection, as in the released server.
+    /// The event was written to the connection, as in the released server. That one does not notice the FIN of a browser
+    /// either: it reads nothing after the request, and a write fails only after RST.
     HandedOver,
 }
 
@@ -121,9 +124,11 @@ impl Node {
         }
     }
 
-    /// Ends the connections that HaloD names, as their transport needs it. Unknown ones have ended already.
+    /// Ends the connections that HaloD names, as their transport needs it; a node that does not obey waits for their end.
+    /// Unknown ones have ended already.
     fn end_named(&mut self, now: Instant, reconnect: &Reconnect) {
         match reconnect.side {
+            Side::App if !self.config.obeys => {}
             Side::App => {
                 for peer in &reconnect.peers {
                     self.apps.finish_when_answered(now, *peer, &mut self.wire);
@@ -132,7 +137,7 @@ impl Node {
             Side::Browser => {
                 let peers = reconnect.peers.iter();
                 let conns: Vec<ConnId> = peers.filter_map(|peer| self.browsers.conn_of(*peer)).collect();
-                for &conn in &conns {
+                for &conn in conns.iter().filter(|_| self.config.obeys) {
                     self.browsers.ask_to_move(now, conn, &mut self.wire);
                 }
                 let drained = self.drains.name(reconnect.route, reconnect.epoch, &conns, reconnect.left == 0);
@@ -205,7 +210,7 @@ impl Node {
 
     fn peer_finished(&mut self, now: Instant, conn: ConnId) {
         if self.browsers.owns(conn) {
-            self.browsers.finish(now, conn, &mut self.wire);
+            self.browsers.peer_finished(now, conn, &mut self.wire);
         } else if self.apps.owns(conn) {
             self.apps.peer_finished(now, conn, &mut self.wire);
         } else if self.control.owns(conn) {

@@ -72,7 +72,12 @@ impl FuzzArguments {
         ));
         bar.reset();
         let (least, failure) = fuzz::shrink(case, failure, |smaller| {
-            bar.set_message(format!("shrinking: {} acts, {} nodes, {} browsers", smaller.acts.len(), smaller.nodes, smaller.browsers));
+            bar.set_message(format!(
+                "shrinking: {} acts, {} nodes, {} browsers",
+                smaller.acts.len(),
+                smaller.nodes,
+                smaller.browsers
+            ));
         });
         bar.finish_and_clear();
         let path = self.out.join(format!("{}.yaml", least.name()));

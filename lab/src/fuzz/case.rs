@@ -220,8 +220,11 @@ impl Steps<'_, '_> {
             self.step("join: n1")?;
         }
         let (connected, within) = (case.browsers, REST_SECONDS);
-        let delivered =
-            if case.events > 0 { format!(", {{delivered: {}, within: {within}s}}", case.events) } else { String::new() };
+        let delivered = if case.events > 0 {
+            format!(", {{delivered: {}, within: {within}s}}", case.events)
+        } else {
+            String::new()
+        };
         writeln!(self.f, "  - wait: 1ms")?;
         writeln!(
             self.f,

@@ -57,7 +57,8 @@ fn without_acts(case: &Case) -> impl Iterator<Item = Case> {
 }
 
 fn smaller_cluster(case: &Case) -> impl Iterator<Item = Case> {
-    let halves = |number: u32| [1, number / 2, number.saturating_sub(1)].into_iter().filter(move |&n| 0 < n && n < number);
+    let halves =
+        |number: u32| [1, number / 2, number.saturating_sub(1)].into_iter().filter(move |&n| 0 < n && n < number);
     let small = |number: u16| halves(number.into()).map(|number| number as u16);
     let nodes = small(case.nodes).map(|nodes| Case { nodes, acts: within(&case.acts, nodes), ..case.clone() });
     let browsers = small(case.browsers).map(|browsers| Case { browsers, ..case.clone() });

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::observation::EventId;
+use crate::scenario::Retries;
 
 /// The events of one app.
 #[derive(Debug)]
@@ -20,6 +21,7 @@ pub(super) struct Events {
 struct EventView {
     user: String,
     settled: bool,
+    given_up: bool,
     shown: u32,
 }
 
@@ -32,6 +34,8 @@ pub struct EventCounts {
     pub sent: u64,
     /// Answered with `Success`.
     pub settled: u64,
+    /// Not answered with `Success`, and not tried again.
+    pub given_up: u64,
     /// Shown at least once.
     pub shown: u64,
     /// Shown more than once.
@@ -60,6 +64,16 @@ impl Events {
         }
     }
 
+    /// The app got no `Success` for an event and does not try again.
+    pub(super) fn give_up(&mut self, user: &str, event: EventId) {
+        self.view(user, event).given_up = true;
+    }
+
+    /// The user of each event that no browser has shown, and whether the app was told `Success`.
+    pub(super) fn lost(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.by_id.values().filter(|view| view.shown == 0).map(|view| (view.user.as_str(), view.settled))
+    }
+
     /// A browser has shown an event. Returns whether it is one of this app's, for this user. Reports of two hosts may
     /// cross, so an event may be shown before it is known to be sent.
     pub(super) fn show(&mut self, user: &str, event: EventId) -> bool {
@@ -77,7 +91,12 @@ impl Events {
     }
 
     fn view(&mut self, user: &str, event: EventId) -> &mut EventView {
-        self.by_id.entry(event).or_insert_with(|| EventView { user: user.to_owned(), settled: false, shown: 0 })
+        self.by_id.entry(event).or_insert_with(|| EventView {
+            user: user.to_owned(),
+            settled: false,
+            given_up: false,
+            shown: 0,
+        })
     }
 
     pub(super) fn counts(&self) -> EventCounts {
@@ -86,18 +105,25 @@ impl Events {
             expected: self.expected,
             sent: self.by_id.len() as u64,
             settled: count(|view| view.settled),
+            given_up: count(|view| view.given_up),
             shown: count(|view| view.shown > 0),
             shown_twice: count(|view| view.shown > 1),
             out_of_order: self.out_of_order,
         }
     }
 
-    pub(super) fn check_done(&self) -> Result<(), String> {
-        let EventCounts { expected, sent, settled, shown, .. } = self.counts();
-        if (sent, settled, shown) == (expected, expected, expected) {
+    /// Whether nothing more will come of the events, but what is on its way to a browser.
+    pub(super) fn check_done(&self, retries: Retries) -> Result<(), String> {
+        let EventCounts { expected, sent, settled, given_up, shown, .. } = self.counts();
+        let answered = settled + given_up;
+        let is_done = match retries {
+            Retries::UntilSuccess => (sent, answered, shown) == (expected, expected, expected),
+            Retries::None => (sent, answered) == (expected, expected),
+        };
+        if is_done {
             return Ok(());
         }
-        Err(format!("of {expected} events, {sent} are sent, {settled} answered, {shown} shown"))
+        Err(format!("of {expected} events, {sent} are sent, {answered} answered, {shown} shown"))
     }
 }
 
@@ -139,8 +165,23 @@ mod tests {
         let mut events = events(1);
         events.send("alice", 1);
         events.show("alice", 1);
-        assert_eq!(events.check_done(), Err("of 1 events, 1 are sent, 0 answered, 1 shown".into()));
+        let check = |events: &Events| events.check_done(Retries::UntilSuccess);
+        assert_eq!(check(&events), Err("of 1 events, 1 are sent, 0 answered, 1 shown".into()));
         events.settle(1);
-        assert_eq!(events.check_done(), Ok(()));
+        assert_eq!(check(&events), Ok(()));
+    }
+
+    #[test]
+    fn an_event_that_is_tried_once_is_done_when_it_is_answered_or_given_up() {
+        let mut events = events(3);
+        (1..=3).for_each(|event| events.send("alice", event));
+        events.settle(1);
+        events.give_up("alice", 2);
+        let check = |events: &Events| events.check_done(Retries::None);
+        assert_eq!(check(&events), Err("of 3 events, 3 are sent, 2 answered, 0 shown".into()));
+        events.settle(3);
+        events.show("alice", 3);
+        assert_eq!(check(&events), Ok(()));
+        assert_eq!(events.lost().collect::<Vec<_>>(), [("alice", true), ("alice", false)]);
     }
 }

@@ -42,8 +42,19 @@ struct Unserved {
     /// Its transport sends nothing at once: the node's word counts.
     is_silent: bool,
     is_disconnected: bool,
-    /// It has another connection. A first byte before that was under way when the node was lost.
-    is_connected: bool,
+    /// When a node that is in touch began to serve the user.
+    attached: Option<Instant>,
+    /// When the browser last had the first byte of a connection.
+    first_byte: Option<Instant>,
+}
+
+impl Unserved {
+    /// When the user was served again. A browser does not know which node sends it a byte: one that came before a node
+    /// in touch began to serve it is of the node that was lost, under way or from a process that hung and went on.
+    fn served(&self) -> Option<Instant> {
+        let attached = self.attached?;
+        if self.is_silent { Some(attached) } else { self.first_byte.filter(|&first_byte| first_byte >= attached) }
+    }
 }
 
 /// A node that is lost now.
@@ -70,12 +81,8 @@ impl Losses {
         let loss = self.losses.len();
         for (user, transport) in users {
             let is_silent = matches!(transport, Transport::Raw | Transport::Xhr);
-            self.unserved.entry(user).or_insert(Unserved {
-                loss,
-                is_silent,
-                is_disconnected: false,
-                is_connected: false,
-            });
+            let fresh = Unserved { loss, is_silent, is_disconnected: false, attached: None, first_byte: None };
+            self.unserved.entry(user).or_insert(fresh).attached = None;
         }
         self.losses.push(Loss {
             step: step.to_owned(),
@@ -124,23 +131,22 @@ impl Losses {
                     self.losses[unserved.loss].disconnected.push(at);
                 }
             }
-            Observation::Connected { user } => {
-                if let Some(unserved) = self.unserved.get_mut(user) {
-                    unserved.is_connected = at > self.losses[unserved.loss].at;
-                }
+            Observation::FirstByte { user } => self.serve(at, user, |unserved| &mut unserved.first_byte),
+            Observation::Attached { user, .. } if matches!(seen.by, Witness::Node(_)) => {
+                self.serve(at, user, |unserved| &mut unserved.attached);
             }
-            Observation::FirstByte { user } => self.serve(at, user, false),
-            Observation::Attached { user, .. } if matches!(seen.by, Witness::Node(_)) => self.serve(at, user, true),
             _ => {}
         }
     }
 
-    fn serve(&mut self, at: Instant, user: &str, by_word_of_the_node: bool) {
-        let Some(unserved) = self.unserved.get(user) else { return };
+    /// Notes a sign that a user is served again. With the other sign, which may be reported before it, it is.
+    fn serve(&mut self, at: Instant, user: &str, sign: impl FnOnce(&mut Unserved) -> &mut Option<Instant>) {
+        let Some(unserved) = self.unserved.get_mut(user) else { return };
         let loss = &mut self.losses[unserved.loss];
-        let counts =
-            if by_word_of_the_node { unserved.is_silent } else { unserved.is_connected && !unserved.is_silent };
-        if counts && at > loss.at {
+        if at > loss.at {
+            *sign(unserved) = Some(at);
+        }
+        if let Some(at) = unserved.served() {
             loss.served.push(at);
             self.unserved.remove(user);
         }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use halod_core::ids::{Epoch, NodeId, RouteId};
+use halod_core::protocol::NodeState;
 use halod_core::route_table::RouteTable;
 
 use crate::observation::Observation;
@@ -20,6 +21,10 @@ pub(super) struct Nodes {
 struct NodeView {
     stage: Stage,
     id: Option<NodeId>,
+    /// It has to wait before it counts.
+    is_held: bool,
+    /// That of the last table that it was told of.
+    epoch: Epoch,
     routes: BTreeSet<RouteId>,
     /// Moves away from this node that it has not reported as drained.
     draining: BTreeSet<(RouteId, Epoch)>,
@@ -105,14 +110,19 @@ impl Nodes {
             return Ok(());
         }
         if let Observation::Welcomed { epoch, .. } | Observation::Assigned { epoch, .. } = observation {
+            if epoch < view.epoch {
+                return Err(format!("it was told of epoch {epoch} after {}", view.epoch));
+            }
+            view.epoch = epoch;
             self.epoch = self.epoch.max(epoch);
         }
         match observation {
-            Observation::Welcomed { id, routes, .. } => {
+            Observation::Welcomed { state, id, routes, .. } => {
                 // It may have said that it leaves before it was welcomed.
                 if view.stage != Stage::Leaving {
                     view.stage = Stage::Registered;
                 }
+                view.is_held = state == NodeState::Held;
                 view.id = id;
                 view.routes = routes.into_iter().collect();
                 // Whatever still drains is announced again.
@@ -120,6 +130,7 @@ impl Nodes {
             }
             Observation::Assigned { id, routes, .. } => {
                 view.id = Some(id);
+                view.is_held = false;
                 view.routes = routes.into_iter().collect();
             }
             Observation::RouteMoved { route, epoch } => {
@@ -146,21 +157,26 @@ impl Nodes {
     }
 
     pub(super) fn check_active(&self, node: Ref<Node>) -> Result<(), String> {
-        let view = &self.views[node.index()];
-        match (view.stage, view.id) {
-            (Stage::Registered, Some(_)) => Ok(()),
-            (Stage::Registered, None) => Err("it is in reserve".into()),
-            (stage, _) => Err(format!("it is {}", stage.words())),
-        }
+        self.check_state(node, NodeState::Active)
     }
 
     pub(super) fn check_reserve(&self, node: Ref<Node>) -> Result<(), String> {
+        self.check_state(node, NodeState::Reserve)
+    }
+
+    pub(super) fn check_held(&self, node: Ref<Node>) -> Result<(), String> {
+        self.check_state(node, NodeState::Held)
+    }
+
+    fn check_state(&self, node: Ref<Node>, wanted: NodeState) -> Result<(), String> {
         let view = &self.views[node.index()];
-        match (view.stage, view.id) {
-            (Stage::Registered, None) => Ok(()),
-            (Stage::Registered, Some(id)) => Err(format!("it is active as {id}")),
-            (stage, _) => Err(format!("it is {}", stage.words())),
-        }
+        let (state, is) = match (view.stage, view.id) {
+            (Stage::Registered, Some(id)) => (NodeState::Active, format!("active as {id}")),
+            (Stage::Registered, None) if view.is_held => (NodeState::Held, "held".into()),
+            (Stage::Registered, None) => (NodeState::Reserve, "in reserve".into()),
+            (stage, _) => return Err(format!("it is {}", stage.words())),
+        };
+        if state == wanted { Ok(()) } else { Err(format!("it is {is}")) }
     }
 
     /// The owners, if every node knows its place, nothing drains, and the invariants of the table hold.
@@ -248,8 +264,16 @@ impl Nodes {
     }
 
     pub(super) fn reserve(&self, scenario: &Scenario) -> BTreeSet<String> {
-        let waits = |node: Ref<Node>| self.check_reserve(node).is_ok();
-        scenario.nodes.entries().filter(|&(node, _)| waits(node)).map(|(_, entry)| entry.name.clone()).collect()
+        self.names_in(scenario, NodeState::Reserve)
+    }
+
+    pub(super) fn held(&self, scenario: &Scenario) -> BTreeSet<String> {
+        self.names_in(scenario, NodeState::Held)
+    }
+
+    fn names_in(&self, scenario: &Scenario, state: NodeState) -> BTreeSet<String> {
+        let is_in = |node: Ref<Node>| self.check_state(node, state).is_ok();
+        scenario.nodes.entries().filter(|&(node, _)| is_in(node)).map(|(_, entry)| entry.name.clone()).collect()
     }
 }
 

@@ -179,6 +179,40 @@ fn who_hangs_or_is_cut_off_does_not_count_until_it_is_welcomed_again() {
 }
 
 #[test]
+fn a_first_byte_counts_only_of_a_node_that_is_in_touch() {
+    let scenario = scenario();
+    let mut stage = Stage::new(&scenario);
+    stage.fault(10, Fault::Hang);
+    stage.assign(20, 0, &[1, 2], 3);
+    // Accepted by the kernel of the hung node, and answered when its process goes on.
+    stage.fault(30, Fault::Resume);
+    stage.attach(31, 1, "a1");
+    stage.first_byte(32, "a1");
+    assert_eq!(stage.ledger.loss_times()[0].outages.times(), []);
+    // The report of the browser is here first.
+    stage.first_byte(52, "a1");
+    stage.attach(51, 0, "a1");
+    assert_eq!(stage.ledger.loss_times()[0].outages.times(), [Duration::from_millis(42)]);
+}
+
+#[test]
+fn who_is_lost_before_its_first_byte_has_served_nobody() {
+    let scenario = scenario();
+    let mut stage = Stage::new(&scenario);
+    stage.fault(10, Fault::Crash);
+    stage.assign(15, 0, &[1, 2], 3);
+    stage.attach(18, 0, "a1");
+    let node = stage.nodes[0];
+    stage.order(20, Order::Fault(Fault::Restart, &[node]));
+    stage.first_byte(21, "a1");
+    stage.welcome(30, 0, &[1, 2], 5);
+    stage.attach(31, 0, "a1");
+    stage.first_byte(33, "a1");
+    let outages = stage.ledger.loss_times().remove(0).outages;
+    assert_eq!(outages.times(), [Duration::from_millis(23)], "counted from the first loss");
+}
+
+#[test]
 fn who_hangs_and_is_cut_off_needs_both_to_end() {
     let scenario = scenario();
     let mut stage = Stage::new(&scenario);
@@ -253,6 +287,39 @@ fn an_event_is_of_the_app_that_its_number_names() {
     assert_eq!(ledger.take_faults(), faults.map(|(user, event)| nobody_sent(user, event)));
     assert_eq!(ledger.check_loads(), Err("p: of 1 events, 1 are sent, 0 answered, 0 shown".into()));
     assert_eq!(ledger.check(Condition::Delivered(1)), Ok(()));
+}
+
+#[test]
+fn an_epoch_only_grows() {
+    let scenario = scenario();
+    let mut stage = Stage::new(&scenario);
+    stage.assign(10, 0, &[1], 2);
+    assert_eq!(stage.ledger.take_faults(), [""; 0]);
+    stage.assign(11, 0, &[1, 2], 1);
+    assert_eq!(stage.ledger.take_faults(), ["n1: it was told of epoch 1 after 2"]);
+}
+
+#[test]
+fn a_held_node_is_neither_active_nor_in_reserve() {
+    let scenario = scenario();
+    let mut stage = Stage::new(&scenario);
+    let n2 = stage.nodes[1];
+    stage.fault(10, Fault::Restart);
+    stage.assign(15, 0, &[1, 2], 3);
+    let held = Observation::Welcomed { state: NodeState::Held, id: None, routes: vec![], epoch: Epoch(3) };
+    stage.node_sees(20, 1, held);
+    let conditions = [Condition::Held(n2), Condition::Active(n2), Condition::Reserve(n2)];
+    let is_held = || Err("it is held".to_owned());
+    assert_eq!(conditions.map(|condition| stage.ledger.check(condition)), [Ok(()), is_held(), is_held()]);
+    stage.attach(21, 0, "a1");
+    stage.first_byte(22, "a1");
+    stage.rests();
+    assert_eq!(stage.ledger.close_step("restart".into()).held.into_iter().collect::<Vec<_>>(), ["n2"]);
+
+    stage.assign(30, 1, &[2], 4);
+    stage.assign(31, 0, &[1], 4);
+    assert_eq!(stage.ledger.check(Condition::Active(n2)), Ok(()));
+    assert!(stage.ledger.check(Condition::Held(n2)).is_err());
 }
 
 #[test]

@@ -139,6 +139,12 @@ impl Users {
         self.by_name.get(name).map(|user| user.route)
     }
 
+    /// The group of a user, and what its browser speaks.
+    pub(super) fn receiver(&self, scenario: &Scenario, name: &str) -> Option<(String, Transport)> {
+        let user = self.by_name.get(name)?;
+        Some((scenario.browsers[user.group].name.clone(), user.transport))
+    }
+
     pub(super) fn connected(&self) -> usize {
         self.by_name.values().filter(|user| !user.attached.is_empty()).count()
     }

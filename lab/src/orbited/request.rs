@@ -88,14 +88,14 @@ impl Request {
 
     fn target(&self) -> String {
         let path = |text| utf8_percent_encode(text, PATH_RESERVED);
-        let (location, transport) = (path(&self.location), wire_name(self.transport));
+        let (location, transport) = (path(&self.location), self.transport);
         if self.transport == Transport::Xhr {
             return format!("{location}|{},{},{transport}", path(&self.user), path(&self.session));
         }
         let query = form_urlencoded::Serializer::new(String::new())
             .append_pair("user", &self.user)
             .append_pair("session", &self.session)
-            .append_pair("transport", transport)
+            .append_pair("transport", &transport.to_string())
             .finish();
         format!("{location}?{query}")
     }
@@ -138,7 +138,7 @@ impl Request {
         if user.is_empty() {
             return Err(RequestError::NoUser);
         }
-        let known = Transport::ALL.into_iter().find(|&known| wire_name(known) == transport);
+        let known = Transport::ALL.into_iter().find(|&known| known.to_string() == *transport);
         Ok(Request {
             location: location.into_owned(),
             user: user.into_owned(),
@@ -146,18 +146,6 @@ impl Request {
             transport: known.ok_or_else(|| RequestError::UnknownTransport(transport.to_owned()))?,
             last_event_id: None,
         })
-    }
-}
-
-/// The transport's name in a request: those of the released servers, and `sse` for today's standard.
-fn wire_name(transport: Transport) -> &'static str {
-    match transport {
-        Transport::Iframe => "iframe",
-        Transport::XhrStream => "xhr_stream",
-        Transport::ServerSentEvents => "server_sent_events",
-        Transport::Raw => "raw",
-        Transport::Xhr => "xhr",
-        Transport::Sse => "sse",
     }
 }
 

@@ -11,7 +11,9 @@ use serde::Deserialize;
 use super::located::{At, Either, Entries, Headed, Unit};
 use super::quantity::{Delay, Percent, Rate};
 use super::span::{Span, Within};
-use super::{Answer, Engine, Family, Invariant, LossRule, Network, Success, Tag, TcpFlag, Way};
+use super::{
+    Answer, Engine, Family, Invariant, LossRule, Network, OnReconnect, Parting, Retries, Success, Tag, TcpFlag, Way,
+};
 use crate::orbited::Transport;
 
 /// A scenario of the HaloD lab: hosts, links and steps, and what has to come of them.
@@ -114,6 +116,8 @@ pub(crate) struct Nodes {
     pub(crate) count: u16,
     /// When a node answers `Success` to an event; `acknowledged` if not given.
     pub(crate) success: Option<Success>,
+    /// What a node makes of HaloD's `reconnect`; `obey` if not given.
+    pub(crate) reconnect: Option<OnReconnect>,
 }
 
 /// A group of browsers.
@@ -134,6 +138,8 @@ pub(crate) struct Browsers {
 pub(crate) struct App {
     /// How many local ports it has, to make it use each towards several routes.
     pub(crate) ports: Option<At<u16>>,
+    /// How often it tries to deliver an event; `until-success` if not given.
+    pub(crate) retries: Option<Retries>,
 }
 
 /// A host with a TCP of the kernel and nothing that runs on it by itself.
@@ -197,9 +203,11 @@ pub(crate) enum Verb {
     /// All browsers of a group connect.
     Connect(At<String>),
     /// All browsers of a group close their connections.
-    Disconnect(At<String>),
+    Disconnect(At<Either<String, Disconnect>>),
     /// An app dispatches events to all users in turn.
     Load(Load),
+    /// The loads of an app that run go on at another rate.
+    Rate(RateChange),
     /// An app opens connections to the app ports and keeps them open; a node has to answer on each.
     Hold(Hold),
     /// Each connection that an app holds is used once more.
@@ -233,6 +241,16 @@ pub(crate) enum Verb {
     Wait(Unit<Duration>),
     /// Runs a command on a host.
     Run(Run),
+}
+
+/// How browsers close.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Disconnect {
+    /// Which group.
+    pub(crate) browsers: At<String>,
+    /// In which way; `close` if not given.
+    pub(crate) by: Option<Parting>,
 }
 
 /// A cut of a link.
@@ -298,6 +316,16 @@ pub(crate) struct Load {
     /// Wait for the last event before the next step; otherwise the load runs beside the steps that follow.
     #[serde(default)]
     pub(crate) wait: bool,
+}
+
+/// Another rate of what an app dispatches.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RateChange {
+    /// Which app.
+    pub(crate) app: At<String>,
+    /// How many events a second of each of its loads.
+    pub(crate) to: Unit<Rate>,
 }
 
 /// Connections that an app holds.
@@ -382,6 +410,8 @@ pub(crate) enum Condition {
     Active(Names),
     /// These nodes are in reserve.
     Reserve(Names),
+    /// These nodes are held: they were lost more than once of late, and wait until they count again.
+    Held(Names),
     /// Browsers have shown so many events since the start.
     Delivered(At<u32>),
     /// So many held connections have been answered, each since it was last used.

@@ -43,9 +43,11 @@ pub enum Action {
     /// All browsers of a group, none of which is connected, connect.
     Connect(Ref<BrowserGroup>),
     /// All browsers of a connected group close.
-    Disconnect(Ref<BrowserGroup>),
+    Disconnect(Ref<BrowserGroup>, Parting),
     /// An app dispatches events.
     Load(Load),
+    /// The loads of an app that run go on at another rate.
+    Rate(RateChange),
     /// An app that holds nothing yet opens connections and keeps them.
     Hold(Hold),
     /// Each connection that an app holds is used once more.
@@ -66,6 +68,19 @@ pub enum Action {
     Wait(Duration),
     /// A command on a host.
     Run(Run),
+}
+
+/// How browsers part from their connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Parting {
+    /// With FIN; what is in flight is still read.
+    #[default]
+    Close,
+    /// With FIN, and nobody is there any more: what comes after it is answered with RST.
+    Fin,
+    /// With RST.
+    Rst,
 }
 
 /// Something that befalls a node or is over.
@@ -146,6 +161,15 @@ pub struct Load {
     pub size_min: u32,
     /// Whether the step ends with the last event, rather than at once.
     pub wait: bool,
+}
+
+/// Another rate for the loads of an app that run. Those that are over stay so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateChange {
+    /// Which app; it has had a load.
+    pub app: Ref<App>,
+    /// How many events a second, of each load.
+    pub to: Rate,
 }
 
 /// Connections that an app holds open: flow i (from 0) is on route `1 + i mod routes`.
@@ -271,6 +295,8 @@ pub enum Condition {
     Active(Ref<Node>),
     /// A node is in reserve.
     Reserve(Ref<Node>),
+    /// A node is held: registered, and neither active nor in reserve until it has waited.
+    Held(Ref<Node>),
     /// The routes of a node that was lost in this step have another owner.
     Failover(Ref<Node>),
     /// Browsers have shown so many different events, of all loads since the start.

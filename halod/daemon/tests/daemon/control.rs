@@ -3,6 +3,7 @@
 use std::io;
 use std::net::TcpListener;
 
+use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt};
 use serde_json::json;
 
@@ -15,6 +16,10 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_huge_line_is_answered_and_ends_the_connection", a_huge_line_is_answered_and_ends_the_connection),
     ("another_version_is_refused", another_version_is_refused),
     ("a_name_is_taken_once", a_name_is_taken_once),
+    (
+        "a_node_whose_connection_breaks_is_asked_before_it_is_lost",
+        a_node_whose_connection_breaks_is_asked_before_it_is_lost,
+    ),
     ("an_unknown_type_is_answered_and_the_connection_stays", an_unknown_type_is_answered_and_the_connection_stays),
     ("silent_peers_keep_no_node_out", silent_peers_keep_no_node_out),
     ("a_node_that_does_not_read_stalls_nobody", a_node_that_does_not_read_stalls_nobody),
@@ -66,6 +71,26 @@ fn a_name_is_taken_once() {
     newcomer.hears_end();
     holder.hears_end();
     proven.is_served();
+    halod.end_well();
+}
+
+/// By RST and by FIN: the first time it answers the redial, the second time it is gone.
+fn a_node_whose_connection_breaks_is_asked_before_it_is_lost() {
+    let halod = Halod::start(&config(4));
+    let (node, _) = Node::join("n1", 1);
+    let (mut other, _) = Node::join("n2", 2);
+    let admin = TcpListener::bind(hello("n1", 1)["admin"].as_str().unwrap()).unwrap();
+    setsockopt(node.stream(), sockopt::Linger, &libc::linger { l_onoff: 1, l_linger: 0 }).unwrap();
+    drop(node);
+    let mut proven = Node::over(admin.accept().unwrap().0);
+    proven.say(&hello("n1", 1));
+    let welcome = proven.hear();
+    assert_eq!((&welcome["type"], &welcome["id"]), (&json!("welcome"), &json!(1)));
+
+    drop(admin);
+    drop(proven);
+    let assigned = other.hear();
+    assert_eq!((&assigned["id"], &assigned["routes"]), (&json!(1), &json!([[1, 4]])), "{assigned}");
     halod.end_well();
 }
 

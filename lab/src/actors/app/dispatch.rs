@@ -2,6 +2,7 @@
 //!
 //! A round tries the newest connection of the user's route, then the connection by which the user was reached last;
 //! then it waits, and the next round begins. A reset or an answer that does not come ends an attempt, not the event.
+//! An app that does not retry has one attempt instead, on the newest connection.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -190,6 +191,10 @@ impl Dispatch {
         if written {
             wire.observe(Observation::Failed { user: name.clone(), event: unsettled.event.id });
         }
+        if !self.config.retries {
+            self.give_up(now, user, wire);
+            return;
+        }
         if let (Place::Newest(newest), Some(home)) = (unsettled.place, *home)
             && home != newest
             && self.links.is_alive(home)
@@ -199,6 +204,14 @@ impl Dispatch {
         }
         unsettled.place = Place::Waiting;
         self.timers.set(user, now + unsettled.backoff.wait(&mut self.rng));
+    }
+
+    fn give_up(&mut self, now: Instant, user: UserIndex, wire: &mut Wire) {
+        self.timers.cancel(&user);
+        let User { name, unsettled, .. } = &mut self.users[user];
+        let event = unsettled.take().expect("its event was in flight").event.id;
+        wire.observe(Observation::GivenUp { user: name.clone(), event });
+        self.start_next(now, user, wire);
     }
 
     /// A connection has ended, or nothing more will be answered on it.

@@ -61,6 +61,15 @@ impl Schedule {
         }
     }
 
+    /// Changes the time between two events of each load that runs. An event that would be due later than after the new
+    /// one is due earlier.
+    pub(super) fn set_interval(&mut self, now: Instant, interval: Duration) {
+        for load in &mut self.loads {
+            load.interval = interval;
+            load.due = load.due.min(now + interval);
+        }
+    }
+
     /// Takes the next event that is due.
     pub(super) fn take_due(&mut self, now: Instant) -> Option<(UserIndex, Event)> {
         let loads = self.loads.iter().enumerate();
@@ -121,6 +130,23 @@ mod tests {
             due.push((next, event.id));
         }
         assert_eq!(due, [(at(0), 1_001), (at(0), 1_002), (at(10), 1_003), (at(15), 1_004), (at(20), 1_005)]);
+    }
+
+    #[test]
+    fn a_change_of_the_interval_counts_from_now_on() {
+        let mut schedule = schedule(1, 1);
+        schedule.add(load(5, 100));
+        let due = |schedule: &mut Schedule| {
+            let next = schedule.next().unwrap();
+            schedule.take_due(next).unwrap();
+            next
+        };
+        assert_eq!([due(&mut schedule), due(&mut schedule)], [at(0), at(100)]);
+        schedule.set_interval(at(120), Duration::from_millis(10));
+        assert_eq!(due(&mut schedule), at(130), "not at 200");
+        schedule.set_interval(at(135), Duration::from_millis(50));
+        assert_eq!([due(&mut schedule), due(&mut schedule)], [at(140), at(190)]);
+        assert_eq!(schedule.next(), None);
     }
 
     #[test]

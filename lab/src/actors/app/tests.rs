@@ -22,6 +22,7 @@ pub(super) fn config(users: &[&str], routes: u16) -> AppConfig {
         users: users.iter().map(|user| (*user).to_owned()).collect(),
         first_event: 1,
         location: "/demo".into(),
+        retries: true,
         seed: 1,
     }
 }

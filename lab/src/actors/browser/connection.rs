@@ -27,6 +27,8 @@ pub(super) enum Phase {
     },
     /// The browser has sent FIN and reads what is still in flight.
     Finishing,
+    /// The browser has sent FIN and nobody reads any more.
+    Abandoned,
 }
 
 impl Connection {
@@ -58,11 +60,16 @@ impl Connection {
         matches!(self.phase, Phase::Open { .. })
     }
 
+    /// Whether the browser has sent FIN.
+    pub(super) fn is_left(&self) -> bool {
+        matches!(self.phase, Phase::Finishing | Phase::Abandoned)
+    }
+
     /// Whether it was worth having, at its loss: it brought an event or lasted for `lifetime_min`.
     pub(super) fn held(&self, now: Instant, lifetime_min: Duration) -> bool {
         match self.phase {
             Phase::Open { since } => self.delivered || now.since(since) >= lifetime_min,
-            Phase::Dialling | Phase::Finishing => false,
+            Phase::Dialling | Phase::Finishing | Phase::Abandoned => false,
         }
     }
 }

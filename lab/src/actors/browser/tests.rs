@@ -298,6 +298,18 @@ fn there_are_never_more_than_three_connections() {
 }
 
 #[test]
+fn an_abandoned_connection_answers_with_rst_and_shows_nothing() {
+    let mut pump = Pump::connected(Transport::Raw);
+    assert_eq!(pump.command(BrowserCommand::Abandon), "finish 0");
+    assert_eq!(pump.command(BrowserCommand::Connect), "dial 1");
+    assert_eq!(pump.receive(0, &body(1)), "abort 0");
+    pump.connect(1);
+    assert_eq!(pump.command(BrowserCommand::Abort), "abort 1");
+    assert_eq!(pump.browser.deadline(), None);
+    assert_eq!(pump.command(BrowserCommand::Connect), "dial 2");
+}
+
+#[test]
 fn a_closed_browser_stays_away_until_it_is_told() {
     let mut pump = Pump::connected(Transport::Raw);
     assert_eq!(pump.command(BrowserCommand::Connect), "", "connected already");

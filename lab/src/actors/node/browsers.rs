@@ -194,6 +194,14 @@ impl Browsers {
         }
     }
 
+    /// A browser has sent FIN, which a node that only hands over does not notice.
+    pub(super) fn peer_finished(&mut self, now: Instant, conn: ConnId, wire: &mut Wire) {
+        match self.success {
+            Success::Acknowledged => self.finish(now, conn, wire),
+            Success::HandedOver => {}
+        }
+    }
+
     pub(super) fn ended(&mut self, now: Instant, conn: ConnId, end: End, wire: &mut Wire) -> Vec<Settled> {
         let Some(mut browser) = self.by_conn.remove(&conn) else { return Vec::new() };
         self.timers.cancel(&conn);

@@ -13,8 +13,12 @@ const APP: &str = "10.0.1.1:9000";
 const ADMIN: &str = "10.0.1.1:9001";
 
 fn node_with(success: Success) -> Stage<Node> {
+    Stage::new(Node::new(config(success)).unwrap())
+}
+
+fn config(success: Success) -> NodeConfig {
     let address = |text: &str| text.parse().unwrap();
-    let config = NodeConfig {
+    NodeConfig {
         name: "n1".into(),
         control: address("10.0.0.1:7000"),
         browser: vec![address(BROWSER)],
@@ -22,10 +26,10 @@ fn node_with(success: Success) -> Stage<Node> {
         admin: address(ADMIN),
         incarnation: 0xabc,
         success,
+        obeys: true,
         seed: 1,
         half_close: Duration::from_secs(5),
-    };
-    Stage::new(Node::new(config).unwrap())
+    }
 }
 
 fn node() -> Stage<Node> {
@@ -34,7 +38,10 @@ fn node() -> Stage<Node> {
 
 /// A node with an established session: connection 1.
 fn welcomed() -> Stage<Node> {
-    let mut node = node();
+    welcome(node())
+}
+
+fn welcome(mut node: Stage<Node>) -> Stage<Node> {
     node.command(NodeCommand::Join);
     node.input(Input::Connected(ConnId(1)));
     node.received(ConnId(1), WELCOME);

@@ -35,8 +35,9 @@ impl Engine for World<'_> {
                 self.hosts.command(self.now, self.nodes[&node], PlayerCommand::Node(NodeCommand::Leave));
             }
             Order::Connect(group) => self.tell_browsers(group, BrowserCommand::Connect),
-            Order::Disconnect(group) => self.tell_browsers(group, BrowserCommand::Close),
+            Order::Disconnect(group, by) => self.tell_browsers(group, cast::parting(by)),
             Order::Load(load) => self.tell_app(load.app, cast::load(load)),
+            Order::Rate(change) => self.tell_app(change.app, cast::rate(change)),
             Order::Hold(hold) => self.tell_app(hold.app, cast::hold(hold)),
             Order::Probe(app) => self.tell_app(app, AppCommand::Probe),
             Order::Fault(fault, nodes) => nodes.iter().try_for_each(|&node| self.befall(fault, node))?,

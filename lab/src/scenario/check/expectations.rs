@@ -70,6 +70,7 @@ impl Walk<'_> {
             }
             file::Condition::Active(names) => self.present_nodes(names).map(Condition::Active).collect(),
             file::Condition::Reserve(names) => self.present_nodes(names).map(Condition::Reserve).collect(),
+            file::Condition::Held(names) => self.present_nodes(names).map(Condition::Held).collect(),
             file::Condition::Failover(names) => self.lost_nodes(names).map(Condition::Failover).collect(),
             file::Condition::Settled(true) => vec![Condition::Settled],
             file::Condition::Settled(false) => Vec::new(),

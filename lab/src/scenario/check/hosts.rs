@@ -187,17 +187,18 @@ fn fill<'a>(mistakes: &mut Mistakes, what: &str, max: u16, counts: impl Iterator
 fn nodes(mistakes: &mut Mistakes, file: &File, links: &Links) -> Table<Node> {
     let mut nodes = Vec::new();
     for (group, spec) in &file.nodes.0 {
-        let (count, success) = match spec {
-            Either::Short(count) => (*count, None),
-            Either::Long(spec) => (spec.count, spec.success),
+        let (count, success, reconnect) = match spec {
+            Either::Short(count) => (*count, None, None),
+            Either::Long(spec) => (spec.count, spec.success, spec.reconnect),
         };
+        let (success, reconnect) = (success.unwrap_or_default(), reconnect.unwrap_or_default());
         if count == 0 {
             mistakes.add(&group.span, format!("the group \"{}\" is empty", group.value), "at least one node");
         }
         nodes.extend((1..=count).map(|number| {
             let name = format!("{}{number}", group.value);
             let link = links.link(&[&group.value, &name]);
-            Node { name, success: success.unwrap_or_default(), link }
+            Node { name, success, reconnect, link }
         }));
     }
     nodes.into_iter().collect()
@@ -232,7 +233,8 @@ fn read_app(mistakes: &mut Mistakes, name: &At<String>, app: &file::App, links: 
         mistakes.count(ports, "local ports", addresses::LOCAL_PORTS_MAX.into());
     }
     let ports = app.ports.as_ref().map(|ports| ports.value);
-    App { name: name.value.clone(), ports, link: links.link(&[&name.value]) }
+    let retries = app.retries.unwrap_or_default();
+    App { name: name.value.clone(), ports, retries, link: links.link(&[&name.value]) }
 }
 
 fn read_client(name: &At<String>, client: &file::Client, links: &Links) -> Client {

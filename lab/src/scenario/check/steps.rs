@@ -14,8 +14,8 @@ use super::text::as_written;
 use crate::scenario::file::{self, Names, Verb};
 use crate::scenario::located::{At, Either};
 use crate::scenario::{
-    Action, Answer, App, BrowserGroup, Command, Expectation, Fault, Hold, Load, Node, Ref, Router, Run, RunHost, Step,
-    Stray, StrayPath, TcpFlag,
+    Action, Answer, App, BrowserGroup, Command, Expectation, Fault, Hold, Load, Node, RateChange, Ref, Router, Run,
+    RunHost, Step, Stray, StrayPath, TcpFlag,
 };
 
 /// The largest event body, in bytes. Larger ones would measure the links, not the router.
@@ -34,6 +34,7 @@ pub(super) struct Walk<'a> {
     pub(super) lost_now: Vec<Ref<Node>>,
     pub(super) connected: BTreeSet<Ref<BrowserGroup>>,
     pub(super) events: u64,
+    loaded: BTreeSet<Ref<App>>,
     pub(super) flows_by_app: BTreeMap<Ref<App>, u32>,
 }
 
@@ -55,6 +56,7 @@ impl<'a> Walk<'a> {
             lost_now: Vec::new(),
             connected: BTreeSet::new(),
             events: 0,
+            loaded: BTreeSet::new(),
             flows_by_app: BTreeMap::new(),
         }
     }
@@ -83,8 +85,9 @@ impl<'a> Walk<'a> {
             Verb::Join(names) => self.join(names),
             Verb::Leave(name) => self.leave(name),
             Verb::Connect(name) => self.connect(name),
-            Verb::Disconnect(name) => self.disconnect(name),
+            Verb::Disconnect(disconnect) => self.disconnect(disconnect),
             Verb::Load(load) => self.load(load, span).map(Action::Load),
+            Verb::Rate(change) => self.rate(change).map(Action::Rate),
             Verb::Hold(hold) => self.hold(hold).map(Action::Hold),
             Verb::Probe(name) => self.probe(name),
             Verb::Stray(stray) => self.stray(stray).map(Action::Stray),
@@ -130,13 +133,17 @@ impl<'a> Walk<'a> {
         Some(Action::Connect(group))
     }
 
-    fn disconnect(&mut self, name: &At<String>) -> Option<Action> {
+    fn disconnect(&mut self, disconnect: &At<Either<String, file::Disconnect>>) -> Option<Action> {
+        let (name, by) = match &disconnect.value {
+            Either::Short(name) => (&At { value: name.clone(), span: disconnect.span.clone() }, None),
+            Either::Long(file::Disconnect { browsers, by }) => (browsers, *by),
+        };
         let group = self.group(name)?;
         if !self.connected.remove(&group) {
             let message = format!("the browsers \"{}\" are not connected", name.value);
             self.mistakes.add(&name.span, message, "connect them first");
         }
-        Some(Action::Disconnect(group))
+        Some(Action::Disconnect(group, by.unwrap_or_default()))
     }
 
     fn load(&mut self, load: &file::Load, span: &Range<usize>) -> Option<Load> {
@@ -149,8 +156,18 @@ impl<'a> Walk<'a> {
         }
         self.events += u64::from(load.events.value);
         let (app, rate) = (self.app(&load.app), self.mistakes.quantity(&load.rate));
+        self.loaded.extend(app);
         let size_min = load.size.as_ref().map_or(0, |size| size.value);
         Some(Load { app: app?, events: load.events.value, rate: rate?, size_min, wait: load.wait })
+    }
+
+    fn rate(&mut self, change: &file::RateChange) -> Option<RateChange> {
+        let (app, to) = (self.app(&change.app), self.mistakes.quantity(&change.to));
+        if app.is_some_and(|app| !self.loaded.contains(&app)) {
+            let message = format!("app \"{}\" has no load", change.app.value);
+            self.mistakes.add(&change.app.span, message, "load it first");
+        }
+        Some(RateChange { app: app?, to: to? })
     }
 
     fn hold(&mut self, hold: &file::Hold) -> Option<Hold> {

@@ -130,7 +130,7 @@ fn each_mistake_of_form_says_what_is_right() {
     check_steps(
         "  - explode: n1\n",
         &[
-            "unknown word \"explode\" | one of join, leave, connect, disconnect, load, hold, probe, stray, crash, power-off, hang, resume, cut, heal, flap, restart, relink, pause, jump, wait, run",
+            "unknown word \"explode\" | one of join, leave, connect, disconnect, load, rate, hold, probe, stray, crash, power-off, hang, resume, cut, heal, flap, restart, relink, pause, jump, wait, run",
         ],
     );
     check_steps("  - join: n1\n    exepct: []\n", &["unknown key \"exepct\" | did you mean \"expect\"?"]);
@@ -167,6 +167,11 @@ fn browsers_and_apps_do_one_thing_at_a_time() {
         &["the browsers \"b\" connect a second time | disconnect them first"],
     );
     check_steps("  - disconnect: b\n", &["the browsers \"b\" are not connected | connect them first"]);
+    check_steps(
+        "  - disconnect: {browsers: c, by: fin}\n  - connect: b\n  - disconnect: {browsers: b, by: hand}\n",
+        &["unknown word \"hand\" | one of close, fin, rst"],
+    );
+    check_steps("  - rate: {app: a, to: 5/s}\n", &["app \"a\" has no load | load it first"]);
     check_steps("  - probe: a\n", &["app \"a\" holds no connections | hold some first"]);
     check_steps("  - load: {app: q, events: 1, rate: 1/s}\n", &["unknown app \"q\" | there is a"]);
     check_steps(

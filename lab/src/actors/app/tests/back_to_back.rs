@@ -33,6 +33,7 @@ impl Pump {
             admin: "10.0.1.1:9001".parse().unwrap(),
             incarnation: 1,
             success,
+            obeys: true,
             seed: 1,
             half_close: Duration::from_secs(5),
         };

@@ -107,6 +107,21 @@ fn a_reset_or_a_close_ends_the_wait_for_an_answer_and_not_the_event() {
 }
 
 #[test]
+fn an_app_that_does_not_retry_gives_up_at_the_first_failure_and_goes_on() {
+    let answers = [Input::Received(ConnId(1), b"Failure\r\nid: 1\r\nmsg: no\r\n\r\n"), Input::PeerFinished(ConnId(1))];
+    for (answer, ends) in answers.into_iter().zip([false, true]) {
+        let mut app = Stage::new(App::new(AppConfig { retries: false, ..config(&["alice"], 1) }));
+        app.command(load(2, 0));
+        app.input(Input::Connected(ConnId(1)));
+        let lines = app.input(answer);
+        let given_up = [failed("alice", 1), "GivenUp { user: \"alice\", event: 1 }".into()];
+        let next = if ends { vec![dial(2)] } else { sent(1, "alice", 2, 1).to_vec() };
+        assert_eq!(lines[usize::from(ends)..], [given_up.to_vec(), next].concat());
+        assert_eq!(app.pass_ms(4_000), Vec::<String>::new(), "it is not tried again");
+    }
+}
+
+#[test]
 fn no_answer_in_ten_seconds_is_a_failure_of_the_connection() {
     let mut app = sending();
     assert_eq!(app.pass_ms(9_999), Vec::<String>::new());

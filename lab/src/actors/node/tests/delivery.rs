@@ -63,6 +63,15 @@ fn handed_over_is_success_at_once() {
 }
 
 #[test]
+fn a_node_that_only_hands_over_does_not_notice_a_fin_but_a_reset() {
+    let (mut node, app, alice) = attached_to_alice(Success::HandedOver);
+    assert_eq!(node.input(Input::PeerFinished(alice)), Vec::<String>::new());
+    assert_eq!(node.received(app, orbit("1", &["alice"], "x")), [send(alice, "x"), success(app, "1")]);
+    assert_eq!(node.input(Input::Ended(alice, End::Reset)), [detached("alice")]);
+    assert_eq!(node.received(app, orbit("2", &["alice"], "y")), [failure(app, "2", &["alice"])]);
+}
+
+#[test]
 fn failure_names_only_those_that_were_not_reached() {
     let (mut node, app, alice) = attached_to_alice(Success::Acknowledged);
     let lines = node.received(app, orbit("1", &["carol", "alice", "bob", "alice"], "x"));

@@ -10,7 +10,10 @@ fn reconnect(side: &str, peers: &[&str], left: u64) -> String {
 }
 
 fn draining() -> Stage<Node> {
-    let mut node = welcomed();
+    drain(welcomed())
+}
+
+fn drain(mut node: Stage<Node>) -> Stage<Node> {
     let lines = node.received(ConnId(1), "{\"type\":\"route_moved\",\"route\":2,\"epoch\":5,\"deadline_ms\":1000}\n");
     assert_eq!(lines, ["RouteMoved { route: RouteId(2), epoch: Epoch(5) }"]);
     node
@@ -41,6 +44,19 @@ fn a_drain_is_reported_when_the_last_named_browser_has_ended() {
     assert_eq!(node.received(ConnId(1), reconnect("browser", &[BOB], 0)), Vec::<String>::new());
     assert_eq!(node.input(Input::Ended(bob, End::Closed)), drained());
     assert_eq!(node.received(ConnId(1), reconnect("browser", &[], 0)), Vec::<String>::new());
+}
+
+#[test]
+fn a_node_that_does_not_obey_waits_for_the_end_of_what_is_named() {
+    let config = NodeConfig { obeys: false, ..config(Success::HandedOver) };
+    let mut node = drain(welcome(Stage::new(Node::new(config).unwrap())));
+    let alice = browser(&mut node, "alice", "raw", ALICE);
+    node.accept(APP, "10.0.9.1:5001");
+    node.drain();
+    assert_eq!(node.received(ConnId(1), reconnect("browser", &[ALICE], 0)), Vec::<String>::new());
+    assert_eq!(node.received(ConnId(1), reconnect("app", &["10.0.9.1:5001"], 0)), Vec::<String>::new());
+    let lines = node.input(Input::Ended(alice, End::Reset));
+    assert_eq!(lines, [vec![detached("alice")], drained().to_vec()].concat());
 }
 
 #[test]
