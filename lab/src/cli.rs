@@ -68,6 +68,9 @@ struct RunArguments {
     /// Tell all that hosts report and HaloD would log, with its virtual time, to standard error. The simulator only.
     #[arg(long)]
     trace: bool,
+    /// As --trace, and every TCP segment that arrives anywhere.
+    #[arg(long)]
+    trace_packets: bool,
 }
 
 /// What runs scenarios.
@@ -137,8 +140,8 @@ fn run(arguments: RunArguments) -> Result<Exit, Vec<CatalogueError>> {
     let wanted =
         |scenario: &Scenario| arguments.all || !arguments.scenarios.is_empty() || !scenario.tags.contains(&Tag::Slow);
     let scenarios: Vec<Scenario> = chosen.into_iter().filter(wanted).collect();
-    let RunArguments { engine, json, pcap, keep, trace, .. } = arguments;
-    Ok(run::run(&scenarios, &run::Wishes { engines: engine.engines(), json, pcap, keep, trace }))
+    let RunArguments { engine, json, pcap, keep, trace, trace_packets, .. } = arguments;
+    Ok(run::run(&scenarios, &run::Wishes { engines: engine.engines(), json, pcap, keep, trace, trace_packets }))
 }
 
 fn list() -> Result<Exit, Vec<CatalogueError>> {

@@ -93,8 +93,8 @@ pub struct Cluster {
     /// When to see whether each session has been silent for too long.
     silences: BTreeSet<(Instant, SessionId)>,
     drains: Drains,
-    /// Nodes that were lost and whose flows have not been looked for yet.
-    bereaved: Vec<SessionId>,
+    /// Nodes that were lost and whose flows have not been looked for yet, and who is told of their end.
+    bereaved: Vec<(SessionId, Toward)>,
     /// Flows that are to be ended at the pace.
     endings: VecDeque<(FlowKey, Toward)>,
     pacer: Pacer,

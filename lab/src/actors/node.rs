@@ -205,6 +205,14 @@ impl Node {
     fn session_over(&mut self, now: Instant, conn: ConnId) {
         if self.control.ended(now, conn, &mut self.wire) {
             self.drains = Drains::default();
+            self.quit_if_out(now);
+        }
+    }
+
+    /// A process that has left ends, and its kernel closes what is left.
+    fn quit_if_out(&mut self, now: Instant) {
+        if self.control.is_out() {
+            self.browsers.finish_all(now, &mut self.wire);
         }
     }
 
@@ -225,6 +233,7 @@ impl Node {
         }
         if self.control.give_up_on_silence(now, &mut self.wire) {
             self.drains = Drains::default();
+            self.quit_if_out(now);
         }
         self.control.timeout(now, self.connections(), &mut self.wire);
         self.browsers.timeout(now, &mut self.wire);
@@ -242,7 +251,10 @@ impl Actor for Node {
     fn command(&mut self, now: Instant, command: NodeCommand) {
         match command {
             NodeCommand::Join => self.control.join(&mut self.wire),
-            NodeCommand::Leave => self.control.leave(now, &mut self.wire),
+            NodeCommand::Leave => {
+                self.control.leave(now, &mut self.wire);
+                self.quit_if_out(now);
+            }
         }
     }
 

@@ -25,6 +25,8 @@ pub(super) struct Wishes {
     pub(super) keep: bool,
     /// Tell everything that happens in the simulator.
     pub(super) trace: bool,
+    /// And every packet.
+    pub(super) trace_packets: bool,
 }
 
 /// Runs `scenarios`. To be called on the main thread, before any other is started.
@@ -131,8 +133,8 @@ impl Stage<'_> {
 
     fn simulate(&self, scenario: &Scenario) -> anyhow::Result<Outcome> {
         let mut world = sim::world::World::build(scenario)?;
-        if self.wishes.trace {
-            world.tell(|at, what| eprintln!("{:>12.3} ms  {what}", at.as_nanos() as f64 / 1e6));
+        if self.wishes.trace || self.wishes.trace_packets {
+            world.tell(self.wishes.trace_packets, |at, what| eprintln!("{:>12.3} ms  {what}", at.as_nanos() as f64 / 1e6));
         }
         Ok(runner::run(scenario, &mut world, |index, step| self.tell(scenario, index, step)))
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use halod_core::ids::{Epoch, NodeId, RouteId};
+use halod_core::protocol::ErrorCode;
 use halod_core::protocol::NodeState;
 use halod_core::route_table::RouteTable;
 
@@ -141,6 +142,9 @@ impl Nodes {
             Observation::Drained { route, epoch } => {
                 view.draining.remove(&(route, epoch));
             }
+            // A process that died may still hold the name, and another one wait for it.
+            Observation::Rejected { code: ErrorCode::NameTaken | ErrorCode::AddressTaken, .. }
+                if self.losses == LossRule::Any => {}
             Observation::Rejected { code, message } => return Err(format!("halod said {code:?}: {message}")),
             Observation::ControlEnded if view.stage == Stage::Leaving => *view = NodeView::default(),
             Observation::ControlEnded if self.losses == LossRule::Any => {

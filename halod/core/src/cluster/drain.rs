@@ -102,6 +102,10 @@ impl Drains {
     /// Ends the drain of a route that `node` owns again. Returns whether there was one.
     pub(super) fn cancel(&mut self, node: SessionId, route: RouteId) -> bool {
         let drain = self.by_place.remove(&(node, route));
+        // Nobody is to be named who may stay; a later drain of this place counts its own.
+        if drain.as_ref().is_some_and(|drain| drain.waiting > 0) {
+            self.waiting.retain(|waiting| waiting.place != (node, route));
+        }
         self.past.extend(drain.iter().map(|drain| ((node, route), drain.epoch)));
         drain.is_some()
     }
@@ -110,6 +114,7 @@ impl Drains {
     pub(super) fn forget(&mut self, node: SessionId) {
         self.by_place.retain(|&(drained, _), _| drained != node);
         self.past.retain(|&(drained, _), _| drained != node);
+        self.waiting.retain(|waiting| waiting.place.0 != node);
     }
 
     /// What a node has to be told that may have missed it: every drain from its beginning.
@@ -165,14 +170,15 @@ impl Drains {
         mut tell: impl FnMut(SessionId, ToNode),
     ) -> Vec<Overdue> {
         let mut overdue = Vec::new();
+        let (mut found, mut given_up) = (0, false);
         let (waiting, past) = (&mut self.waiting, &mut self.past);
-        let known = waiting.len();
         self.by_place.retain(|&place, drain| {
             let (node, route) = place;
             let census = Census::take(flows, place);
             let is_over = now >= drain.deadline || (drain.confirmed && census.is_empty());
             if is_over {
                 overdue.extend(census.overdue());
+                given_up |= drain.waiting > 0;
                 if drain.left_told != Some(0) {
                     // There was no time to name all: the node must not wait for more.
                     tell(node, drain.name(route, Side::Browser, &[], 0));
@@ -180,7 +186,9 @@ impl Drains {
                 past.insert(place, drain.epoch);
                 return false;
             }
-            waiting.extend(drain.find_unnamed(now, place, &census, silence * RENAME_AFTER));
+            let unnamed = drain.find_unnamed(now, place, &census, silence * RENAME_AFTER);
+            found += unnamed.len();
+            waiting.extend(unnamed);
             if drain.waiting == 0 && drain.left_told != Some(drain.half_open) {
                 tell(node, drain.name(route, Side::Browser, &[], drain.half_open));
             }
@@ -189,7 +197,10 @@ impl Drains {
             }
             true
         });
-        if waiting.len() > known {
+        if given_up {
+            waiting.retain(|waiting| self.by_place.contains_key(&waiting.place));
+        }
+        if found > 0 {
             waiting.sort_by_key(|waiting| (waiting.last_active, Reverse(waiting.peer)));
         }
         overdue

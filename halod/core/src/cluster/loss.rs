@@ -70,14 +70,17 @@ impl Cluster {
             if let Place::Active(id) = session.place {
                 vacated.push((id, name.clone()));
             }
-            if session.place == Place::Leaving {
+            let toward = if session.place == Place::Leaving {
                 self.note(Note::Left { name });
+                // Its process may live on without a session, and has to learn of the end of its flows too.
+                Toward::Both
             } else {
                 self.losses.note(now, &name);
                 self.note(Note::Lost { name, how });
-            }
+                Toward::Client
+            };
             self.outputs.extend(session.conn.map(Output::Close));
-            self.bereaved.push(node);
+            self.bereaved.push((node, toward));
             newcomers.extend(self.parked.remove(&node));
         }
         // A newcomer of the same name is a reserve by now when its id is given away.
@@ -107,18 +110,18 @@ impl Cluster {
 
     /// Ends the flows of nodes that were lost: those of apps at once, those of browsers at the pace.
     pub(super) fn end_flows_of_the_lost(&mut self, flows: &dyn Flows) {
-        for node in std::mem::take(&mut self.bereaved) {
+        for (node, toward) in std::mem::take(&mut self.bereaved) {
             let mut browsers = Vec::new();
             flows.visit_node(node, &mut |flow| match (flow.phase, flow.side) {
                 // A half-open one is decided anew at its next SYN.
                 (FlowPhase::HalfOpen | FlowPhase::Ended, _) => {}
                 (FlowPhase::Established, Side::App) => {
-                    self.outputs.push_back(Output::End(flow.key, Toward::Client));
+                    self.outputs.push_back(Output::End(flow.key, toward));
                 }
                 (FlowPhase::Established, Side::Browser) => browsers.push(flow),
             });
             browsers.sort_by_key(|flow| (std::cmp::Reverse(flow.last_active), flow.key));
-            self.endings.extend(browsers.into_iter().map(|flow| (flow.key, Toward::Client)));
+            self.endings.extend(browsers.into_iter().map(|flow| (flow.key, toward)));
         }
     }
 }

@@ -194,6 +194,13 @@ impl Browsers {
         }
     }
 
+    /// Closes every connection.
+    pub(super) fn finish_all(&mut self, now: Instant, wire: &mut Wire) {
+        for conn in self.by_conn.keys().copied().collect::<Vec<_>>() {
+            self.finish(now, conn, wire);
+        }
+    }
+
     /// A browser has sent FIN, which a node that only hands over does not notice.
     pub(super) fn peer_finished(&mut self, now: Instant, conn: ConnId, wire: &mut Wire) {
         match self.success {

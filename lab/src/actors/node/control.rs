@@ -93,6 +93,11 @@ impl Control {
         }
     }
 
+    /// Whether it has left, or never joined.
+    pub(super) fn is_out(&self) -> bool {
+        self.phase == Phase::Out
+    }
+
     /// Says `leave` where there is a session; gives up what is not established, which is an end too.
     pub(super) fn leave(&mut self, now: Instant, wire: &mut Wire) {
         if self.phase != Phase::Joined {

@@ -8,7 +8,7 @@ use halod_core::time::Instant;
 use super::monitor::Broken;
 use super::player::{Player, PlayerCommand};
 use super::router::Router;
-use super::transcript::Transcript;
+use super::transcript::{self, Transcript};
 use crate::actors::app::App as AppActor;
 use crate::actors::browser::Browser;
 use crate::actors::node::{Node as NodeActor, NodeCommand};
@@ -40,6 +40,7 @@ pub struct World<'a> {
     transcript: Transcript,
     /// Who wants to hear of everything as it happens.
     tell: Option<Tell>,
+    tells_packets: bool,
     /// Starts of processes, so that each has an incarnation of its own.
     starts: u64,
 }
@@ -92,14 +93,17 @@ impl<'a> World<'a> {
             catch: None,
             transcript: Transcript::default(),
             tell: None,
+            tells_packets: false,
             starts: 0,
         };
         world.build_hosts()?;
         Ok(world)
     }
 
-    /// Lets `tell` hear of every observation and of all that HaloD would log, with its time.
-    pub fn tell(&mut self, tell: impl FnMut(Instant, String) + 'static) {
+    /// Lets `tell` hear of every observation and of all that HaloD would log, with its time; of each TCP segment that a
+    /// host or the router receives, too, if `packets`.
+    pub fn tell(&mut self, packets: bool, tell: impl FnMut(Instant, String) + 'static) {
+        self.tells_packets = packets;
         self.tell = Some(Box::new(tell));
     }
 
@@ -250,6 +254,11 @@ impl<'a> World<'a> {
 
     fn deliver(&mut self, port: PortId, packet: Vec<u8>) {
         self.transcript.note(self.now, &packet);
+        if let (true, Some(tell)) = (self.tells_packets, &mut self.tell)
+            && let Some(text) = transcript::describe(&packet)
+        {
+            tell(self.now, text);
+        }
         if let Some(catch) = &mut self.catch
             && tcp_endpoints(&packet) == Some((catch.peer, catch.local))
         {

@@ -82,7 +82,7 @@ fn a_node_that_left_stays_until_halod_closes_and_does_not_come_back() {
 fn a_node_that_leaves_before_it_was_let_in_gives_up_its_dial() {
     let mut node = node();
     node.command(NodeCommand::Join);
-    assert_eq!(node.command(NodeCommand::Leave), ["abort 1"]);
+    assert_eq!(node.command(NodeCommand::Leave), ["abort 1", "ControlEnded"]);
     assert_eq!(node.actor.deadline(), None);
 }
 
