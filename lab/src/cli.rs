@@ -3,6 +3,7 @@
 mod bench;
 mod fuzz;
 mod keep;
+mod replay;
 mod run;
 
 use std::ffi::OsString;
@@ -42,6 +43,8 @@ enum Command {
     #[command(subcommand)]
     Bench(bench::Bench),
     Fuzz(fuzz::FuzzArguments),
+    /// Feed what a daemon was told, as `halod run --record` has written it, to the core again, and watch its invariants.
+    Replay(replay::ReplayArguments),
     /// Print the JSON Schema of scenario files, for editors.
     Schema,
 }
@@ -62,6 +65,10 @@ struct RunArguments {
     /// Write a capture of every link to this directory, a folder for each scenario.
     #[arg(long, value_name = "DIR")]
     pcap: Option<PathBuf>,
+    /// Have the daemon record what it is told to this directory, a file NAME.record for each scenario that the kernel
+    /// runs.
+    #[arg(long, value_name = "DIR")]
+    record: Option<PathBuf>,
     /// When a scenario has ended, keep its hosts and say how to enter them.
     #[arg(long)]
     keep: bool,
@@ -122,6 +129,7 @@ fn main_from(words: impl Iterator<Item = OsString>) -> Exit {
         Some(Command::Check { scenarios }) => check(&scenarios),
         Some(Command::Bench(bench)) => Ok(bench.run()),
         Some(Command::Fuzz(fuzz)) => Ok(fuzz.run()),
+        Some(Command::Replay(arguments)) => Ok(arguments.run()),
         Some(Command::Schema) => {
             print(&json_schema());
             Ok(Exit::Pass)
@@ -140,8 +148,8 @@ fn run(arguments: RunArguments) -> Result<Exit, Vec<CatalogueError>> {
     let wanted =
         |scenario: &Scenario| arguments.all || !arguments.scenarios.is_empty() || !scenario.tags.contains(&Tag::Slow);
     let scenarios: Vec<Scenario> = chosen.into_iter().filter(wanted).collect();
-    let RunArguments { engine, json, pcap, keep, trace, trace_packets, .. } = arguments;
-    Ok(run::run(&scenarios, &run::Wishes { engines: engine.engines(), json, pcap, keep, trace, trace_packets }))
+    let RunArguments { engine, json, pcap, record, keep, trace, trace_packets, .. } = arguments;
+    Ok(run::run(&scenarios, &run::Wishes { engines: engine.engines(), json, pcap, record, keep, trace, trace_packets }))
 }
 
 fn list() -> Result<Exit, Vec<CatalogueError>> {

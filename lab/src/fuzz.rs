@@ -15,8 +15,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 pub use self::case::{Act, Case, Deed, LinkSpec};
 pub use self::hunt::{Found, Hunt};
 pub use self::shrink::shrink;
-use crate::engines::sim::Rule;
 use crate::engines::sim::world::World;
+use crate::monitor::Rule;
 use crate::runner;
 use crate::scenario::Scenario;
 

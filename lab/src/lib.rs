@@ -11,12 +11,14 @@ pub mod engines;
 pub mod expected;
 pub mod fuzz;
 pub mod ledger;
+pub mod monitor;
 pub mod network;
 pub mod observation;
 pub mod orbited;
 mod outbox;
 #[cfg(test)]
 mod puppet;
+pub mod replay;
 pub mod report;
 pub mod runner;
 pub mod scenario;

@@ -178,7 +178,7 @@ impl StepSnapshot {
 }
 
 /// The table in aligned columns, each row with the number of its first route.
-fn write_table(f: &mut fmt::Formatter<'_>, owners: &[Option<NodeId>]) -> fmt::Result {
+pub(crate) fn write_table(f: &mut fmt::Formatter<'_>, owners: &[Option<NodeId>]) -> fmt::Result {
     let columns = if owners.len() <= NARROW_ROUTES_MAX { 24 } else { 32 };
     let highest = owners.iter().flatten().map(|id| id.number()).max().unwrap_or(0);
     let (id_width, route_width) = (highest.to_string().len(), owners.len().to_string().len());

@@ -22,6 +22,8 @@ mod keep;
 mod leftovers;
 #[path = "support/obstacle.rs"]
 mod obstacle;
+#[path = "lab/records.rs"]
+mod records;
 #[path = "support/skip.rs"]
 mod skip;
 
@@ -36,7 +38,7 @@ fn main() -> ExitCode {
         unshare(CloneFlags::CLONE_NEWNET).unwrap();
     }
     let anywhere = bad_input::TESTS.iter().map(|&test| trial(test, None));
-    let kernel = [leftovers::TESTS, keep::TESTS, captures::TESTS, bench::TESTS].into_iter().flatten();
+    let kernel = [leftovers::TESTS, keep::TESTS, captures::TESTS, records::TESTS, bench::TESTS].into_iter().flatten();
     let trials = anywhere.chain(kernel.map(|&test| trial(test, obstacle.as_deref())));
     libtest_mimic::run(&arguments, trials.collect()).exit_code()
 }

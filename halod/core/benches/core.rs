@@ -14,6 +14,7 @@ use halod_core::cluster::{Cluster, ClusterConfig, ConnId, Output};
 use halod_core::flow::SourcePorts;
 use halod_core::ids::{RouteId, Side};
 use halod_core::protocol::{Endpoints, FromNode, Hello, Incarnation, PROTOCOL_VERSION, Token};
+use halod_core::record::write_packet;
 use halod_core::rewrite::{Rewrite, RewriteConfig, Stage, Verdict};
 use halod_core::route_table::{Move, RouteTable};
 use halod_core::routing::{Routing, SessionId};
@@ -28,7 +29,7 @@ const BROWSER_PORT_FIRST: u16 = 10_000;
 const SERVICE: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1));
 const CLIENT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 40_000);
 
-criterion_group!(benches, route_table, cluster, lookup, rewrite, plane, checksum);
+criterion_group!(benches, route_table, cluster, lookup, rewrite, plane, record, checksum);
 criterion_main!(benches);
 
 fn route_table(c: &mut Criterion) {
@@ -130,6 +131,22 @@ fn plane(c: &mut Criterion) {
             b.iter(|| {
                 bytes.copy_from_slice(&packet);
                 handle(Stage::Ingress, black_box(&mut bytes))
+            });
+        });
+    }
+}
+
+/// What the packet thread does more for each packet while the daemon records.
+fn record(c: &mut Criterion) {
+    let mut group = c.benchmark_group("record");
+    let mut lines = Vec::with_capacity(1 << 20);
+    for length in [64, 1_500] {
+        let mut packet = packet_of(length);
+        group.bench_function(format!("packet_of_{length}_bytes"), |b| {
+            b.iter(|| {
+                lines.clear();
+                write_packet(Instant::from_nanos(1 << 40), Stage::Ingress, black_box(&mut packet), &mut lines);
+                lines.len()
             });
         });
     }

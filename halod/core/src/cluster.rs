@@ -7,6 +7,7 @@
 mod admission;
 mod change;
 mod drain;
+mod input;
 mod loss;
 mod output;
 mod pace;
@@ -18,8 +19,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use self::change::Change;
 use self::drain::{Confirmation, Drains};
+pub use self::input::Input;
 use self::loss::Losses;
 pub use self::output::{Loss, Note, Output};
 use self::pace::Pacer;
@@ -41,11 +45,12 @@ const SESSIONS_MAX: usize = 4096;
 const NAME_LENGTH_MAX: usize = 64;
 
 /// A control connection, numbered by the driver.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct ConnId(pub u64);
 
 /// The policy of a cluster.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterConfig {
     /// Number of routes, N.
     pub routes: u16,

@@ -6,6 +6,8 @@ mod table;
 
 use std::net::SocketAddr;
 
+use serde::{Deserialize, Serialize};
+
 pub use phase::{FlowPhase, Sender};
 pub use source_port::SourcePorts;
 pub use table::{Flow, FlowTable, NewFlow, NoRoom};
@@ -15,7 +17,7 @@ use crate::routing::SessionId;
 use crate::time::Instant;
 
 /// The two ends of a flow as its client sees them; no two flows have the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct FlowKey {
     /// The browser or app.
     pub client: SocketAddr,
@@ -24,7 +26,8 @@ pub struct FlowKey {
 }
 
 /// Which ends of a flow are told of its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Toward {
     /// The client; its node is gone.
     Client,

@@ -11,6 +11,7 @@ pub mod cluster;
 pub mod flow;
 pub mod ids;
 pub mod protocol;
+pub mod record;
 pub mod rewrite;
 pub mod route_table;
 pub mod routing;

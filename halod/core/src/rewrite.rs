@@ -16,6 +16,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use self::ending::Endings;
 use self::held::HeldSyns;
 use crate::flow::{Flow, FlowKey, FlowPhase, FlowTable, FlowView, Flows, NewFlow, Sender, SourcePorts, Toward};
@@ -29,7 +31,8 @@ use crate::wire::{Packet, Reset, TcpFlags, TcpPacket, reset_for};
 const FLOWS_MAX: usize = 1_000_000;
 
 /// Where on its way a packet is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// Before it is routed: it has just arrived, or was made on this host.
     Ingress,
@@ -75,7 +78,7 @@ pub struct Counters {
 }
 
 /// What the plane does not learn from the cluster.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RewriteConfig {
     /// The service ports.
     pub ports: ServicePorts,

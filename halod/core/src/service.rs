@@ -2,12 +2,15 @@
 
 use std::ops::RangeInclusive;
 
+use serde::{Deserialize, Serialize};
+
 use crate::ids::{RouteId, Side};
 
 /// The ports that are exposed for N routes. Route r has the r-th port of each range.
 ///
 /// A value is always valid: at least one route, no port 0, no port in both ranges.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "[RangeInclusive<u16>; 2]", into = "[RangeInclusive<u16>; 2]")]
 pub struct ServicePorts {
     routes: u16,
     browser_first: u16,
@@ -98,6 +101,22 @@ impl ServicePorts {
             Side::Browser => self.browser_first,
             Side::App => self.app_first,
         }
+    }
+}
+
+/// The browser ports, then the app ports.
+impl TryFrom<[RangeInclusive<u16>; 2]> for ServicePorts {
+    type Error = ServicePortsError;
+
+    fn try_from([browser, app]: [RangeInclusive<u16>; 2]) -> Result<Self, Self::Error> {
+        // More ports than a number of routes can say are too many for the app ports in any case.
+        Self::new(u16::try_from(browser.len()).unwrap_or(u16::MAX), browser, app)
+    }
+}
+
+impl From<ServicePorts> for [RangeInclusive<u16>; 2] {
+    fn from(ports: ServicePorts) -> Self {
+        [Side::Browser, Side::App].map(|side| ports.range(side))
     }
 }
 

@@ -16,6 +16,7 @@ mod segment;
 mod tcp;
 
 pub use icmp::IcmpErrorPacket;
+pub use ip::stated_length;
 pub use reset::{Reset, reset_for};
 pub use segment::TcpSegment;
 pub use tcp::{TcpFlags, TcpPacket};
@@ -59,7 +60,7 @@ impl<'a> Packet<'a> {
     ///
     /// [`Malformed`] if the headers down to TCP or ICMP do not hold together.
     pub fn parse(bytes: &'a mut [u8]) -> Result<Self, Malformed> {
-        let length = ip::stated_length(bytes)?;
+        let length = stated_length(bytes)?;
         let bytes = bytes.get_mut(..length).ok_or(Malformed::Truncated)?;
         let Ip { header, protocol, fragment, payload } = ip::split(bytes)?;
         match (protocol, fragment) {

@@ -31,7 +31,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Route until SIGTERM or SIGINT.
-    Run(ConfigArgument),
+    Run(RunArguments),
     /// Test what the system must provide; names the cure of each failure.
     Check(CheckArguments),
     /// Print which node owns which route as nodes join one after another, and then fail.
@@ -43,6 +43,16 @@ struct ConfigArgument {
     /// The TOML file; `-` reads standard input.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct RunArguments {
+    #[command(flatten)]
+    config: ConfigArgument,
+    /// Append what the daemon is told to FILE, for `lab replay`: messages with the nodes' session tokens, headers of
+    /// packets, no payload. It grows with the traffic.
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -95,7 +105,9 @@ pub fn main_from(args: impl Iterator<Item = OsString>) -> ExitCode {
         }
     };
     match arguments.command {
-        Command::Run(ConfigArgument { config }) => with_config(&config, |config| status(run::run(&config))),
+        Command::Run(RunArguments { config, record }) => {
+            with_config(&config.config, |config| status(run::run(&config, record.as_deref())))
+        }
         Command::Check(arguments) => with_config(&arguments.config.config, |config| {
             let spec = CheckSpec { config, nodes: arguments.nodes, probe_from: arguments.probe_from };
             let mut all_well = false;

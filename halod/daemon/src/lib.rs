@@ -14,6 +14,7 @@ mod masquerade;
 pub mod nft;
 pub mod plan;
 mod plane;
+mod record;
 pub mod run;
 
 pub use cli::{main, main_from};

@@ -2,16 +2,25 @@
 
 mod answer;
 
+use std::collections::BTreeMap;
 use std::io;
+use std::net::IpAddr;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use halod_core::cluster::Cluster;
+use halod_core::flow::{FlowKey, Toward};
+use halod_core::record::Input;
 use halod_core::rewrite::{Rewrite, Stage, Verdict};
+use halod_core::routing::Routing;
+use halod_core::time::Instant;
 use nfq::Queue;
 use nix::errno::Errno;
 use tokio::sync::oneshot;
 
 pub(crate) use self::answer::Answerer;
 use crate::clock::Clock;
+use crate::record::Recorder;
 
 /// Packets that may wait in the kernel for a verdict.
 const QUEUE_LENGTH_MAX: u32 = 4096;
@@ -26,15 +35,68 @@ mod hook {
 
 /// The plane as the packet thread and the control loop share it.
 #[derive(Clone)]
-pub(crate) struct SharedPlane(Arc<Mutex<Rewrite>>);
+pub(crate) struct SharedPlane(Arc<Mutex<Plane>>);
 
 impl SharedPlane {
-    pub(crate) fn new(plane: Rewrite) -> Self {
-        Self(Arc::new(Mutex::new(plane)))
+    pub(crate) fn new(rewrite: Rewrite, recorder: Recorder) -> Self {
+        Self(Arc::new(Mutex::new(Plane { rewrite, recorder })))
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Rewrite> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Plane> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The plane, and the record of what it is told. What it only tells is that of [`Rewrite`].
+///
+/// It is told something behind the lock only, by either thread, so that the record has the order in which it was told.
+pub(crate) struct Plane {
+    rewrite: Rewrite,
+    recorder: Recorder,
+}
+
+impl Plane {
+    fn handle(&mut self, now: Instant, stage: Stage, packet: &mut [u8]) -> Verdict {
+        self.recorder.packet(now, stage, packet);
+        self.rewrite.handle(now, stage, packet)
+    }
+
+    pub(crate) fn publish(&mut self, now: Instant, routing: Arc<Routing>, masquerades: BTreeMap<IpAddr, IpAddr>) {
+        let input = Input::Publish { epoch: routing.epoch, masquerades };
+        self.recorder.input(now, &input);
+        if let Input::Publish { masquerades, .. } = input {
+            self.rewrite.publish(now, routing, masquerades);
+        }
+    }
+
+    pub(crate) fn end(&mut self, now: Instant, flow: FlowKey, toward: Toward) {
+        self.recorder.input(now, &Input::End { flow, toward });
+        self.rewrite.end(now, flow, toward);
+    }
+
+    /// Time has come for the plane, or for the cluster, which looks at the plane's flows.
+    pub(crate) fn timeout(&mut self, now: Instant, cluster: &mut Cluster) {
+        self.recorder.input(now, &Input::Timeout);
+        self.rewrite.timeout(now);
+        cluster.timeout(now, &self.rewrite);
+    }
+
+    pub(crate) fn expire(&mut self, now: Instant) {
+        self.recorder.input(now, &Input::Expire);
+        self.rewrite.expire(now);
+    }
+
+    /// Not recorded: what leaves no longer counts for anything.
+    pub(crate) fn poll_transmit(&mut self) -> Option<Vec<u8>> {
+        self.rewrite.poll_transmit()
+    }
+}
+
+impl Deref for Plane {
+    type Target = Rewrite;
+
+    fn deref(&self) -> &Rewrite {
+        &self.rewrite
     }
 }
 

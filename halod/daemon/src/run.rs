@@ -6,13 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use halod_core::cluster::{Cluster, ConnId, Note, Output};
+use halod_core::cluster::{Cluster, ConnId, Input, Note, Output};
 use halod_core::ids::Side;
 use halod_core::protocol::{Token, encode};
+use halod_core::record::Head;
 use halod_core::rewrite::Rewrite;
 use halod_core::routing::Routing;
 use halod_core::time::Instant;
@@ -30,16 +32,18 @@ use crate::control::{Connection, ControlPort, Event, Sent, redial};
 use crate::masquerade::Masquerades;
 use crate::nft::{Rules, RulesSpec};
 use crate::plane::{self, Answerer, SharedPlane};
+use crate::record::{Recorder, Recording};
 
 /// Events of the control port that may wait for the loop; peers are not read while it is full.
 const EVENTS_MAX: usize = 1024;
 
-/// Runs the daemon until SIGTERM or SIGINT. Logs to standard error, at the level that `RUST_LOG` says, or INFO.
+/// Runs the daemon until SIGTERM or SIGINT. Logs to standard error, at the level that `RUST_LOG` says, or INFO. What the
+/// core is told is appended to the file `record`, if there is one to be written.
 ///
 /// # Errors
 ///
-/// Something that the daemon needs cannot be had: a port, the queue, the rules. The message says which.
-pub fn run(config: &Config) -> anyhow::Result<()> {
+/// Something that the daemon needs cannot be had: a port, the queue, the rules, the record. The message says which.
+pub fn run(config: &Config, record: Option<&Path>) -> anyhow::Result<()> {
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     tracing_subscriber::fmt()
@@ -51,7 +55,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         .init();
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    tokio::task::LocalSet::new().block_on(&runtime, serve(config))
+    tokio::task::LocalSet::new().block_on(&runtime, serve(config, record))
 }
 
 /// Each node costs a descriptor, and the usual soft limit is 1,024.
@@ -63,11 +67,11 @@ fn raise_descriptor_limit() {
     }
 }
 
-async fn serve(config: &Config) -> anyhow::Result<()> {
+async fn serve(config: &Config, record: Option<&Path>) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let (events, mut inbox) = mpsc::channel(EVENTS_MAX);
-    let mut daemon = Daemon::start(config, events).await?;
+    let mut daemon = Daemon::start(config, record, events).await?;
     tracing::info!(routes = config.ports.routes(), control = ?config.control, "ready");
 
     let mut housekeeping = tokio::time::interval(Duration::from_secs(1));
@@ -108,18 +112,28 @@ struct Daemon {
     connections_opened: u64,
     events: mpsc::Sender<Event>,
     packets_ended: tokio::sync::oneshot::Receiver<std::io::Error>,
+    recorder: Recorder,
+    /// Complete on disk when this is dropped, whatever the daemon ends by: what led to a panic is most worth having.
+    _recording: Option<Recording>,
 }
 
 impl Daemon {
-    async fn start(config: &Config, events: mpsc::Sender<Event>) -> anyhow::Result<Self> {
+    async fn start(config: &Config, record: Option<&Path>, events: mpsc::Sender<Event>) -> anyhow::Result<Self> {
         let clock = Clock::start();
-        let plane = SharedPlane::new(Rewrite::new(config.rewrite(rand::random())));
+        let began = clock.now();
+        let (cluster, plane) = (config.cluster(own_addresses()?), config.rewrite(rand::random()));
+        let recording = record.map(|path| {
+            let head = Head::new(began, cluster.clone(), plane.clone());
+            Recording::start(path, &head).with_context(|| format!("{} cannot be written", path.display()))
+        });
+        let recording = recording.transpose()?;
+        let recorder = recording.as_ref().map(Recording::recorder).unwrap_or_default();
+        let plane = SharedPlane::new(Rewrite::new(plane), recorder.clone());
         // The queue is bound before a rule can send packets to it, so that none is lost.
         let packets_ended = plane::start(config.queue, plane.clone(), clock)
             .with_context(|| format!("NFQUEUE {} cannot be used (try `halod check`)", config.queue))?;
         let answerer = Answerer::open().context("raw sockets cannot be opened (try `halod check`)")?;
         let control = ControlPort::open(&config.control, &events).await?;
-        let own_addresses = own_addresses()?;
         // Last of what can fail: the rules stay in force unless they are removed, and without the daemon they drop. No
         // event of the control port has been handled by now, so that a node that is let in finds everything in place.
         let rules = Rules::install(&RulesSpec {
@@ -130,12 +144,11 @@ impl Daemon {
             masquerade: config.masquerade,
         })
         .context("the packet rules cannot be installed (try `halod check`)")?;
-        let cluster = Cluster::new(clock.now(), config.cluster(own_addresses));
         Ok(Self {
             clock,
             masquerades: config.masquerade.then(Masquerades::default),
             redial_timeout: config.redial_timeout,
-            cluster,
+            cluster: Cluster::new(began, cluster),
             plane,
             answerer,
             rules,
@@ -144,31 +157,35 @@ impl Daemon {
             connections_opened: 0,
             events,
             packets_ended,
+            recorder,
+            _recording: recording,
         })
     }
 
     fn handle(&mut self, event: Event) {
-        let now = self.clock.now();
-        match event {
+        let input = match event {
             Event::Accepted(stream, peer) => {
-                let conn = self.serve(stream);
-                self.cluster.open(now, conn, peer.ip(), Token(rand::random()));
+                Input::Opened { conn: self.serve(stream), peer: peer.ip(), token: Token(rand::random()) }
             }
-            Event::Redialed(node, Ok(stream)) => {
-                let conn = self.serve(stream);
-                self.cluster.redialed(node, conn);
-            }
+            Event::Redialed(node, Ok(stream)) => Input::Redialed { node, conn: self.serve(stream) },
             Event::Redialed(node, Err(error)) => {
                 tracing::debug!(%node, %error, "a suspect node could not be dialled");
-                self.cluster.redial_failed(now, node);
+                Input::RedialFailed { node }
             }
-            Event::Message(conn, message) => self.cluster.receive(now, conn, message),
+            Event::Message(conn, message) => Input::Received { conn, message },
             Event::Ended(conn) => {
                 self.connections.remove(&conn);
-                self.cluster.disconnect(now, conn);
+                Input::Ended { conn }
             }
-            Event::Datagram(from, message) => self.cluster.receive_datagram(now, from, &message),
-        }
+            Event::Datagram(from, message) => Input::Datagram { from, message },
+        };
+        self.tell(input);
+    }
+
+    fn tell(&mut self, input: Input) {
+        let now = self.clock.now();
+        self.recorder.cluster_input(now, &input);
+        input.tell(now, &mut self.cluster);
     }
 
     fn serve(&mut self, stream: TcpStream) -> ConnId {
@@ -184,10 +201,8 @@ impl Daemon {
     }
 
     fn timeout(&mut self) {
-        let now = self.clock.now();
         let mut plane = self.plane.lock();
-        plane.timeout(now);
-        self.cluster.timeout(now, &*plane);
+        plane.timeout(self.clock.now(), &mut self.cluster);
     }
 
     fn keep_house(&mut self) {
@@ -208,7 +223,7 @@ impl Daemon {
                     if sent == Some(Sent::GivenUp) {
                         tracing::warn!(conn = conn.0, "a node does not read what it is sent; its connection is closed");
                         self.connections.remove(&conn);
-                        self.cluster.disconnect(self.clock.now(), conn);
+                        self.tell(Input::GivenUp { conn });
                     }
                 }
                 Output::Close(conn) => {

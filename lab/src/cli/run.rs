@@ -1,9 +1,10 @@
 //! `lab run`: scenarios one after another, a line of progress, and the table at the end.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{fs, io};
 
+use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{folder, keep, print};
@@ -22,6 +23,7 @@ pub(super) struct Wishes {
     pub(super) engines: Vec<Engine>,
     pub(super) json: Option<PathBuf>,
     pub(super) pcap: Option<PathBuf>,
+    pub(super) record: Option<PathBuf>,
     pub(super) keep: bool,
     /// Tell everything that happens in the simulator.
     pub(super) trace: bool,
@@ -117,7 +119,11 @@ impl Stage<'_> {
             fs::create_dir_all(dir)?;
         }
         self.progress.set_message(format!("{}: building its hosts", scenario.name));
-        let mut world = World::build(scenario, &Options { captures })?;
+        let record = self.wishes.record.as_ref().map(|dir| dir.join(format!("{}.record", scenario.name)));
+        if let Some(file) = &record {
+            begin_anew(file).with_context(|| format!("the record {}", file.display()))?;
+        }
+        let mut world = World::build(scenario, &Options { captures, record })?;
         let mut outcome = runner::run(scenario, &mut world, |index, step| self.tell(scenario, index, step));
         if let (true, Some(kernel)) = (self.wishes.keep, &self.kernel) {
             self.progress.suspend(|| keep::wait(&world, kernel.privileges));
@@ -134,7 +140,9 @@ impl Stage<'_> {
     fn simulate(&self, scenario: &Scenario) -> anyhow::Result<Outcome> {
         let mut world = sim::world::World::build(scenario)?;
         if self.wishes.trace || self.wishes.trace_packets {
-            world.tell(self.wishes.trace_packets, |at, what| eprintln!("{:>12.3} ms  {what}", at.as_nanos() as f64 / 1e6));
+            world.tell(self.wishes.trace_packets, |at, what| {
+                eprintln!("{:>12.3} ms  {what}", at.as_nanos() as f64 / 1e6)
+            });
         }
         Ok(runner::run(scenario, &mut world, |index, step| self.tell(scenario, index, step)))
     }
@@ -142,6 +150,15 @@ impl Stage<'_> {
     fn tell(&self, scenario: &Scenario, index: usize, step: &Step) {
         let count = scenario.steps.len();
         self.progress.set_message(format!("{} {}/{count}: {}", scenario.name, index + 1, step.text));
+    }
+}
+
+/// The daemon appends to a record.
+fn begin_anew(file: &Path) -> io::Result<()> {
+    fs::create_dir_all(file.parent().unwrap_or(Path::new(".")))?;
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 

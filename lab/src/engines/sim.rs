@@ -6,11 +6,8 @@
 //! packets. Nothing takes any time but links and timers, so that the same scenario has the same transcript to the byte.
 
 mod halod;
-mod monitor;
 mod play;
 mod player;
 mod router;
 mod transcript;
 pub mod world;
-
-pub use monitor::{Broken, Rule};

@@ -6,11 +6,14 @@
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
+use serde::{Deserialize, Serialize};
+
 /// How many ports are tried before a connection is refused room.
 const TRIES_MAX: usize = 4096;
 
 /// The ports that may be given to a flow whose own port is taken.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "RangeInclusive<u16>", into = "RangeInclusive<u16>")]
 pub struct SourcePorts {
     first: u16,
     count: u32,
@@ -36,6 +39,20 @@ impl SourcePorts {
     /// Whether a flow may have `port`.
     pub(super) fn contains(&self, port: u16) -> bool {
         port.checked_sub(self.first).is_some_and(|offset| u32::from(offset) < self.count)
+    }
+}
+
+impl TryFrom<RangeInclusive<u16>> for SourcePorts {
+    type Error = &'static str;
+
+    fn try_from(range: RangeInclusive<u16>) -> Result<Self, Self::Error> {
+        Self::new(&range).ok_or("a range of source ports has at least one port")
+    }
+}
+
+impl From<SourcePorts> for RangeInclusive<u16> {
+    fn from(SourcePorts { first, count }: SourcePorts) -> Self {
+        first..=u16::try_from(u32::from(first) + count - 1).expect("a range ends at a port")
     }
 }
 

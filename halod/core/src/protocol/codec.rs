@@ -1,7 +1,7 @@
 //! Lines and datagrams to messages and back.
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::message::{ErrorCode, ErrorMessage, FromNode, PROTOCOL_VERSION, ToNode};
@@ -12,7 +12,8 @@ pub const LINE_LENGTH_MAX: usize = 64 * 1024;
 const MESSAGE_LENGTH_MAX: usize = 200;
 
 /// Why bytes were not a message.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum DecodeError {
     /// More than [`LINE_LENGTH_MAX`] bytes came without a newline.
     #[error("a line is longer than {LINE_LENGTH_MAX} bytes; split the message or check the framing")]

@@ -28,6 +28,7 @@ pub struct IcmpErrorPacket<'a> {
     quoted_ip: IpHeader<'a>,
     quoted_tcp: &'a mut [u8; QUOTED_LENGTH_MIN],
     quoted_tcp_checksum: Option<&'a mut [u8; 2]>,
+    rest_length: usize,
 }
 
 impl<'a> IcmpErrorPacket<'a> {
@@ -36,6 +37,7 @@ impl<'a> IcmpErrorPacket<'a> {
         let (icmp, quote) = message.split_first_chunk_mut::<ICMP_HEADER_LENGTH>().ok_or(Malformed::Truncated)?;
         let Some(room) = quote_length_max(&ip, icmp) else { return Ok(None) };
         // What does not parse here is no fault of this packet: a quote may be cut anywhere.
+        let quote_length = quote.len();
         let Ok(stated_length) = ip::stated_length(quote) else { return Ok(None) };
         let length = quote.len().min(room).min(stated_length);
         let Ok(quoted) = ip::split(&mut quote[..length]) else { return Ok(None) };
@@ -49,9 +51,10 @@ impl<'a> IcmpErrorPacket<'a> {
             return Ok(None);
         }
         let Some((quoted_tcp, rest)) = payload.split_first_chunk_mut() else { return Ok(None) };
+        let rest_length = rest.len() + (quote_length - length);
         let quoted_tcp_checksum =
             rest.get_mut(tcp::CHECKSUM - QUOTED_LENGTH_MIN..).and_then(|field| field.first_chunk_mut());
-        Ok(Some(Self { ip, icmp, quoted_ip, quoted_tcp, quoted_tcp_checksum }))
+        Ok(Some(Self { ip, icmp, quoted_ip, quoted_tcp, quoted_tcp_checksum, rest_length }))
     }
 
     /// The sender of the error: a router on the way, or the receiver of the quoted packet.
@@ -72,6 +75,11 @@ impl<'a> IcmpErrorPacket<'a> {
     /// The receiver of the quoted packet.
     pub fn quoted_destination(&self) -> SocketAddr {
         self.quoted(End::Destination)
+    }
+
+    /// Bytes behind the ports and the sequence number that it quotes.
+    pub fn rest_len(&self) -> usize {
+        self.rest_length
     }
 
     /// Replaces the sender of the error.

@@ -72,7 +72,11 @@ pub(super) struct Growth {
 }
 
 /// The length of the whole packet by its own account, in bytes; `bytes` may be shorter or longer.
-pub(super) fn stated_length(bytes: &[u8]) -> Result<usize, Malformed> {
+///
+/// # Errors
+///
+/// [`Malformed`] if it is no IP packet, or ends before it says.
+pub fn stated_length(bytes: &[u8]) -> Result<usize, Malformed> {
     let length_at = |at| bytes.get(at..).and_then(|field| field.first_chunk()).ok_or(Malformed::Truncated);
     match bytes.first().ok_or(Malformed::Truncated)? >> 4 {
         4 => Ok(usize::from(u16::from_be_bytes(*length_at(2)?))),

@@ -112,6 +112,11 @@ impl<'a> TcpPacket<'a> {
         payload_length + u32::from(flags.contains(TcpFlags::SYN)) + u32::from(flags.contains(TcpFlags::FIN))
     }
 
+    /// Bytes behind the header and its options.
+    pub fn payload_len(&self) -> usize {
+        self.payload_length
+    }
+
     /// Whether the TCP checksum holds. Reads the whole segment.
     pub fn checksum_ok(&self) -> bool {
         self.sum().verifies()
@@ -122,6 +127,13 @@ impl<'a> TcpPacket<'a> {
     pub fn complete_checksum(&mut self) {
         *field::get_mut(self.header, CHECKSUM) = [0; 2];
         *field::get_mut(self.header, CHECKSUM) = self.sum().checksum();
+    }
+
+    /// Computes a checksum that does not hold, for a packet that stands for one which was damaged on its way.
+    pub fn falsify_checksum(&mut self) {
+        self.complete_checksum();
+        // One bit of one word changes the sum by a power of two, which is never zero modulo 0xFFFF.
+        self.header[CHECKSUM] ^= 1;
     }
 
     /// Replaces the sender and updates the checksums by the difference: right stays right, and wrong stays wrong.

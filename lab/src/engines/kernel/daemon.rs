@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -36,14 +37,22 @@ pub struct Daemon {
 
 impl Daemon {
     /// Starts it and waits until it takes connections of nodes. On the main thread only, as [`command`] says. `ended`
-    /// is called when it ends.
+    /// is called when it ends. With `record` it appends to that file what it is told.
     ///
     /// # Errors
     ///
     /// It could not be started or ended at once; with its log.
-    pub fn start(netns: &Netns, router: &Router, ended: impl FnOnce() + Send + 'static) -> anyhow::Result<Self> {
+    pub fn start(
+        netns: &Netns,
+        router: &Router,
+        record: Option<&Path>,
+        ended: impl FnOnce() + Send + 'static,
+    ) -> anyhow::Result<Self> {
         let mut command = command(netns, "/proc/self/exe")?;
         command.args([SUBCOMMAND, "run", "--config", "-"]).env("NO_COLOR", "1");
+        if let Some(record) = record {
+            command.arg("--record").arg(record);
+        }
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut process = command.spawn().context("halod cannot be started")?;
         let stderr = process.stderr.take().expect("stderr is a pipe");

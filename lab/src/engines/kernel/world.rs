@@ -29,6 +29,8 @@ use crate::stacks::{Buffers, StackConfig, StackId};
 pub struct Options {
     /// Where to write a capture of every link.
     pub captures: Option<PathBuf>,
+    /// Where the daemon is to record what it is told.
+    pub record: Option<PathBuf>,
 }
 
 /// A host with a TCP of the kernel.
@@ -105,7 +107,7 @@ impl<'a> World<'a> {
         world.build_browsers()?;
         let ended = world.inbox.sender();
         let tell = move || drop(ended.send(Incoming::DaemonEnded));
-        world.daemon = Some(Daemon::start(&world.router, &scenario.router, tell)?);
+        world.daemon = Some(Daemon::start(&world.router, &scenario.router, options.record.as_deref(), tell)?);
         Ok(world)
     }
 

@@ -4,7 +4,7 @@
 //! as `halod`'s rules have it; what is for this host goes to its stack, all else to the segment of its destination. There
 //! is no hop count, no filter and no queue in it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use halod::config::{Config, ConfigError};
@@ -14,10 +14,10 @@ use halod_core::time::Instant;
 use halod_core::wire::{Packet, TcpFlags, reset_for};
 
 use super::halod::Halod;
-use super::monitor::{Broken, Forwarded, Monitor};
 use crate::addresses;
 use crate::cast::{self, MTU};
-use crate::network::{Segment, destination, tcp_endpoints};
+use crate::monitor::{Broken, Head, Monitor};
+use crate::network::{Segment, destination};
 use crate::scenario;
 use crate::stacks::{Buffers, StackConfig, StackId, Stacks};
 
@@ -46,7 +46,8 @@ impl Router {
         };
         let mut stacks = Stacks::default();
         let id = stacks.add(now, &stack, Halod::new(now, &config, &own, seed));
-        Ok(Self { stacks, id, monitor: Monitor::new(router, config.redial_timeout) })
+        let monitor = Monitor::new(&config.cluster(own), &config.rewrite(seed));
+        Ok(Self { stacks, id, monitor })
     }
 
     /// What was wrong with HaloD first.
@@ -82,13 +83,7 @@ impl Router {
 
     /// A packet arrived on one of its interfaces.
     pub(super) fn receive(&mut self, now: Instant, mut packet: Vec<u8>, send: Sink<'_>) {
-        let before = Head::of(&mut packet);
-        let goes_on = self.pass(now, Stage::Ingress, &mut packet, send);
-        let source = before.as_ref().map(|before| before.client);
-        if let Some(before) = before {
-            self.watch_client(before, goes_on.then_some(&packet));
-        }
-        if !goes_on {
+        if !self.pass(now, Stage::Ingress, &mut packet, send) {
             return;
         }
         let Some(to) = destination(&packet) else { return };
@@ -101,26 +96,9 @@ impl Router {
         } else if local {
             refuse(packet, send);
         } else {
-            if let (Some(node), Some((service, client))) = (source, tcp_endpoints(&packet)) {
-                self.monitor.flows.see_answered(client, service, node);
-            }
             route(packet, send);
         }
         self.look(now, send);
-    }
-
-    /// What the ingress stage made of a client's packet.
-    fn watch_client(&mut self, Head { client, service, flags, sequence }: Head, forwarded: Option<&Vec<u8>>) {
-        if !addresses::service().both().contains(&service.ip()) {
-            return;
-        }
-        match forwarded.and_then(|packet| tcp_endpoints(packet)) {
-            Some((_, node)) if node != service => {
-                self.monitor.flows.see_forwarded(Forwarded { client, service, node, flags, sequence });
-            }
-            None if flags.is_initial_syn() => self.monitor.flows.see_held(client, service),
-            _ => {}
-        }
     }
 
     /// Does all that is due by `now`.
@@ -140,14 +118,16 @@ impl Router {
 
     /// Shows a packet to the plane, and says whether it goes on.
     fn pass(&mut self, now: Instant, stage: Stage, packet: &mut [u8], send: Sink<'_>) -> bool {
-        match self.halod_mut().pass(now, stage, packet) {
-            Verdict::Accept | Verdict::Rewritten => true,
-            Verdict::Drop => false,
-            Verdict::Answer(reset) => {
-                route(reset.to_vec(), send);
-                false
-            }
+        let before = Head::of(packet);
+        let verdict = self.halod_mut().pass(now, stage, packet);
+        let goes_on = matches!(verdict, Verdict::Accept | Verdict::Rewritten);
+        if let Verdict::Answer(reset) = verdict {
+            route(reset.to_vec(), send);
         }
+        if let Some(before) = before {
+            self.monitor.see_packet(stage, before, goes_on.then_some(&*packet));
+        }
+        goes_on
     }
 
     /// Sends what the plane has to send, and shows the monitor what has changed.
@@ -160,22 +140,6 @@ impl Router {
             self.monitor.see_routing(now, &routing);
         }
         self.monitor.see_time(now, halod.flow_count());
-    }
-}
-
-/// What tells a segment of a client.
-struct Head {
-    client: SocketAddr,
-    service: SocketAddr,
-    flags: TcpFlags,
-    sequence: u32,
-}
-
-impl Head {
-    fn of(packet: &mut [u8]) -> Option<Self> {
-        let Ok(Packet::Tcp(tcp)) = Packet::parse(packet) else { return None };
-        let (client, service) = (tcp.source(), tcp.destination());
-        Some(Self { client, service, flags: tcp.flags(), sequence: tcp.sequence() })
     }
 }
 

@@ -9,8 +9,15 @@ use halod_core::wire::{Packet, TcpFlags};
 pub(super) fn describe(packet: &[u8]) -> Option<String> {
     let mut packet = packet.to_vec();
     let Ok(Packet::Tcp(tcp)) = Packet::parse(&mut packet) else { return None };
-    let names = [("SYN", TcpFlags::SYN), ("ACK", TcpFlags::ACK), ("PSH", TcpFlags::PSH), ("FIN", TcpFlags::FIN), ("RST", TcpFlags::RST)];
-    let flags: Vec<&str> = names.into_iter().filter(|(_, flag)| tcp.flags().contains(*flag)).map(|(name, _)| name).collect();
+    let names = [
+        ("SYN", TcpFlags::SYN),
+        ("ACK", TcpFlags::ACK),
+        ("PSH", TcpFlags::PSH),
+        ("FIN", TcpFlags::FIN),
+        ("RST", TcpFlags::RST),
+    ];
+    let flags: Vec<&str> =
+        names.into_iter().filter(|(_, flag)| tcp.flags().contains(*flag)).map(|(name, _)| name).collect();
     let (sequence, acknowledgement) = (tcp.sequence(), tcp.acknowledgement());
     let flags = flags.join(" ");
     Some(format!("{} > {}  {flags}  seq {sequence} ack {acknowledgement}", tcp.source(), tcp.destination()))

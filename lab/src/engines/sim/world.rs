@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 
 use halod_core::time::Instant;
 
-use super::monitor::Broken;
 use super::player::{Player, PlayerCommand};
 use super::router::Router;
 use super::transcript::{self, Transcript};
@@ -15,6 +14,7 @@ use crate::actors::node::{Node as NodeActor, NodeCommand};
 use crate::addresses::{self, Pair};
 use crate::cast::{self, MTU};
 use crate::engine::{Seen, Witness};
+use crate::monitor::Broken;
 use crate::network::{Attachment, PortId, Role, Segment, Switch, closing_source, tcp_endpoints};
 use crate::scenario::{App, BrowserGroup, Client, Link, Node, Ref, Scenario};
 use crate::stacks::{Buffers, Observed, StackConfig, StackId, Stacks};

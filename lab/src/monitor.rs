@@ -8,17 +8,20 @@ mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use halod_core::cluster::ClusterConfig;
 use halod_core::ids::{Epoch, NodeId};
+use halod_core::rewrite::{RewriteConfig, Stage};
 use halod_core::routing::{Routing, SessionId};
+use halod_core::service::ServicePorts;
 use halod_core::time::Instant;
 
 use self::flows::Flows;
-pub(super) use self::flows::Forwarded;
+pub(crate) use self::flows::Head;
 use self::table::Tables;
-use crate::scenario::Router;
+use crate::network::tcp_endpoints;
 
 /// A session that is younger may not have been heard yet, and then it may be silent for longer: its token can be under
 /// way for the third time.
@@ -60,8 +63,10 @@ pub enum Rule {
 
 /// The watch.
 #[derive(Debug)]
-pub(super) struct Monitor {
+pub(crate) struct Monitor {
     tables: Tables,
+    ports: ServicePorts,
+    addresses: Vec<IpAddr>,
     /// A dead node has to be noticed within this time.
     notice: Duration,
     epoch: Epoch,
@@ -73,19 +78,22 @@ pub(super) struct Monitor {
     gone: BTreeSet<SessionId>,
     /// Sessions whose process is dead, and until when they may own routes.
     dead: BTreeMap<SessionId, Instant>,
-    pub(super) flows: Flows,
+    flows: Flows,
     broken: Option<Broken>,
 }
 
 impl Monitor {
-    pub(super) fn new(router: &Router, redial: Duration) -> Self {
+    /// A watch of a HaloD with this config.
+    pub(crate) fn new(cluster: &ClusterConfig, plane: &RewriteConfig) -> Self {
         Self {
-            tables: Tables::new(router.routes),
+            tables: Tables::new(cluster.routes),
+            ports: plane.ports,
+            addresses: plane.addresses.clone(),
             // The heartbeats that are forgiven and one more, and then a redial that nobody answers.
-            notice: router.heartbeat * (router.misses + 2) + redial,
+            notice: cluster.heartbeat * (cluster.misses + 2) + cluster.redial_timeout,
             epoch: Epoch::default(),
             holders: Vec::new(),
-            owners: vec![None; usize::from(router.routes)],
+            owners: vec![None; usize::from(cluster.routes)],
             members: BTreeMap::new(),
             gone: BTreeSet::new(),
             dead: BTreeMap::new(),
@@ -95,12 +103,17 @@ impl Monitor {
     }
 
     /// What was wrong first.
-    pub(super) fn broken(&self) -> Option<&Broken> {
+    pub(crate) fn broken(&self) -> Option<&Broken> {
         self.broken.as_ref()
     }
 
+    /// How many flows were begun so far.
+    pub(crate) fn flows_begun(&self) -> usize {
+        self.flows.begun()
+    }
+
     /// HaloD has put this into force.
-    pub(super) fn see_routing(&mut self, now: Instant, routing: &Routing) {
+    pub(crate) fn see_routing(&mut self, now: Instant, routing: &Routing) {
         self.check_table(now, routing);
         let holders: Vec<SessionId> = routing.holders.iter().map(|member| member.session).collect();
         let changed = holders != self.holders || routing.owners != self.owners;
@@ -148,8 +161,25 @@ impl Monitor {
         }
     }
 
+    /// The plane has decided about a segment: `after` is what goes on, if it does.
+    pub(crate) fn see_packet(&mut self, stage: Stage, before: Head, after: Option<&[u8]>) {
+        match (stage, after.and_then(tcp_endpoints)) {
+            (Stage::Egress { .. }, Some((service, client))) => self.flows.see_answered(client, service, before.source),
+            (Stage::Ingress, ends) if self.is_service(before.destination) => match ends {
+                Some((_, node)) if node != before.destination => self.flows.see_forwarded(before, node),
+                None if before.flags.is_initial_syn() => self.flows.see_held(before.source, before.destination),
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+
+    fn is_service(&self, destination: SocketAddr) -> bool {
+        self.addresses.contains(&destination.ip()) && self.ports.locate(destination.port()).is_some()
+    }
+
     /// The processes that serve on this host are dead: those that are registered now.
-    pub(super) fn see_death(&mut self, now: Instant, routing: &Routing, host: [IpAddr; 2]) {
+    pub(crate) fn see_death(&mut self, now: Instant, routing: &Routing, host: [IpAddr; 2]) {
         let on_host = routing
             .members
             .values()
@@ -162,12 +192,12 @@ impl Monitor {
     }
 
     /// HaloD's clock stood still or jumped, or it did not run: it may take this much longer to notice.
-    pub(super) fn excuse(&mut self, time: Duration) {
+    pub(crate) fn excuse(&mut self, time: Duration) {
         self.dead.values_mut().for_each(|deadline| *deadline = *deadline + time);
     }
 
     /// Time has passed.
-    pub(super) fn see_time(&mut self, now: Instant, flow_count: usize) {
+    pub(crate) fn see_time(&mut self, now: Instant, flow_count: usize) {
         let late = self.dead.iter().find(|&(session, deadline)| *deadline < now && self.holders.contains(session));
         if let Some((session, deadline)) = late {
             let over = now.since(*deadline);

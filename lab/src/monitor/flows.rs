@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use halod_core::wire::TcpFlags;
+use halod_core::wire::{Packet, TcpFlags};
 
 /// Both ends of a flow as its client knows them.
 type Ends = (SocketAddr, SocketAddr);
 
 /// Every flow so far, by its last beginning.
 #[derive(Debug, Default)]
-pub(in super::super) struct Flows {
+pub(super) struct Flows {
     by_ends: BTreeMap<Ends, Begun>,
     begun: usize,
     wrong: Option<String>,
@@ -25,20 +25,28 @@ struct Begun {
     established: bool,
 }
 
-/// What a packet towards a node says of its flow.
+/// What tells a segment of its flow, as it was before the plane had it.
 #[derive(Debug, Clone, Copy)]
-pub(in super::super) struct Forwarded {
-    pub(in super::super) client: SocketAddr,
-    pub(in super::super) service: SocketAddr,
-    pub(in super::super) node: SocketAddr,
-    pub(in super::super) flags: TcpFlags,
-    pub(in super::super) sequence: u32,
+pub(crate) struct Head {
+    pub(super) source: SocketAddr,
+    pub(super) destination: SocketAddr,
+    pub(super) flags: TcpFlags,
+    pub(super) sequence: u32,
+}
+
+impl Head {
+    /// `None` if `packet` is no TCP segment.
+    pub(crate) fn of(packet: &mut [u8]) -> Option<Self> {
+        let Ok(Packet::Tcp(tcp)) = Packet::parse(packet) else { return None };
+        let (source, destination) = (tcp.source(), tcp.destination());
+        Some(Self { source, destination, flags: tcp.flags(), sequence: tcp.sequence() })
+    }
 }
 
 impl Flows {
     /// A client's packet goes to a node.
-    pub(in super::super) fn see_forwarded(&mut self, packet: Forwarded) {
-        let Forwarded { client, service, node, flags, sequence } = packet;
+    pub(super) fn see_forwarded(&mut self, packet: Head, node: SocketAddr) {
+        let Head { source: client, destination: service, flags, sequence } = packet;
         let ends = (client, service);
         let is_syn = flags.is_initial_syn();
         match self.by_ends.get_mut(&ends) {
@@ -70,13 +78,13 @@ impl Flows {
     }
 
     /// A client's SYN is kept back for now: it begins a flow later.
-    pub(in super::super) fn see_held(&mut self, client: SocketAddr, service: SocketAddr) {
+    pub(super) fn see_held(&mut self, client: SocketAddr, service: SocketAddr) {
         self.by_ends.remove(&(client, service));
         self.begun += 1;
     }
 
     /// A node's packet goes to a client. A SYN that its first node did not answer may have gone to another one.
-    pub(in super::super) fn see_answered(&mut self, client: SocketAddr, service: SocketAddr, node: SocketAddr) {
+    pub(super) fn see_answered(&mut self, client: SocketAddr, service: SocketAddr, node: SocketAddr) {
         if let Some(flow) = self.by_ends.get_mut(&(client, service)).filter(|flow| !flow.established) {
             flow.node = node;
         }

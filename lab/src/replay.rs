@@ -1,0 +1,183 @@
+//! A record of a daemon, fed to a core of its own: what happened there happens here once more, under the eyes of the
+//! simulator's monitor.
+//!
+//! Nodes, browsers and the kernel are not played: what they sent is in the record. What the core wants to send is not
+//! sent anywhere. A core that decides otherwise than the recorded one did, because it is of another version, is fed all
+//! the same; that it does is said.
+
+mod lines;
+mod summary;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use halod_core::cluster::{self, Cluster, Output};
+use halod_core::flow::{FlowKey, Toward};
+use halod_core::record::{Head, Input, PacketHeaders};
+use halod_core::rewrite::{Rewrite, Verdict};
+use halod_core::routing::Routing;
+use halod_core::time::Instant;
+
+pub use self::lines::{Lines, RecordError};
+pub use self::summary::{Divergence, Summary};
+use self::words::{InputWords, NoteWords};
+use crate::monitor::{self, Broken, Monitor};
+
+/// Where what happens is told, a line at a time.
+pub type Listener<'a> = &'a mut dyn FnMut(Instant, &dyn fmt::Display);
+
+/// A core, and how far it has been told what its record says.
+#[derive(Debug)]
+pub struct Replay {
+    cluster: Cluster,
+    plane: Rewrite,
+    monitor: Monitor,
+    /// What the cluster wants the plane to be told, and the record has not come to yet.
+    wanted: VecDeque<Wanted>,
+    masquerades: BTreeMap<IpAddr, IpAddr>,
+    summary: Summary,
+}
+
+#[derive(Debug)]
+enum Wanted {
+    Publish(Arc<Routing>),
+    End(FlowKey, Toward),
+}
+
+impl Replay {
+    /// A core as the daemon made it.
+    pub fn new(head: Head) -> Self {
+        Self {
+            monitor: Monitor::new(&head.cluster, &head.plane),
+            summary: Summary::new(&head),
+            cluster: Cluster::new(head.at, head.cluster),
+            plane: Rewrite::new(head.plane),
+            wanted: VecDeque::new(),
+            masquerades: BTreeMap::new(),
+        }
+    }
+
+    /// Tells the core what line number `line` of the record says.
+    pub fn feed(&mut self, line: u64, at: Instant, input: Input, listener: Listener<'_>) {
+        listener(at, &InputWords(&input));
+        self.summary.count(at, &input);
+        match input {
+            Input::Cluster(input) => {
+                // The daemon gave up a node while it was carrying out what the cluster wanted.
+                if !matches!(input, cluster::Input::GivenUp { .. }) {
+                    self.settle(line, at);
+                }
+                input.tell(at, &mut self.cluster);
+            }
+            Input::Timeout => {
+                self.settle(line, at);
+                self.plane.timeout(at);
+                self.cluster.timeout(at, &self.plane);
+            }
+            Input::Expire => {
+                self.settle(line, at);
+                self.plane.expire(at);
+            }
+            Input::Publish { epoch, masquerades } => {
+                self.masquerades = masquerades;
+                let is_next = |next: &Wanted| matches!(next, Wanted::Publish(routing) if routing.epoch == epoch);
+                self.carry_out_next(line, at, is_next, || format!("epoch {epoch} came into force"));
+            }
+            Input::End { flow, toward } => {
+                let is_next = |next: &Wanted| matches!(next, Wanted::End(key, to) if (*key, *to) == (flow, toward));
+                let words = || format!("the flow from {} to {} was ended", flow.client, flow.service);
+                self.carry_out_next(line, at, is_next, words);
+            }
+            Input::Packet(headers) => self.show(at, &headers),
+        }
+        self.take_outputs(at, listener);
+        while self.plane.poll_transmit().is_some() {
+            self.summary.packets_sent += 1;
+        }
+        self.summary.see_flows(self.monitor.flows_begun(), self.plane.flow_count());
+        self.monitor.see_time(at, self.plane.flow_count());
+    }
+
+    /// The first invariant that does not hold.
+    pub fn broken(&self) -> Option<&Broken> {
+        self.monitor.broken()
+    }
+
+    /// What has come of it so far.
+    pub fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
+    fn show(&mut self, at: Instant, headers: &PacketHeaders) {
+        let mut packet = headers.to_packet();
+        let before = monitor::Head::of(&mut packet);
+        let verdict = self.plane.handle(at, headers.stage, &mut packet);
+        let goes_on = matches!(verdict, Verdict::Accept | Verdict::Rewritten);
+        if let Some(before) = before {
+            self.monitor.see_packet(headers.stage, before, goes_on.then_some(&packet));
+        }
+    }
+
+    fn take_outputs(&mut self, at: Instant, listener: Listener<'_>) {
+        while let Some(output) = self.cluster.poll() {
+            match output {
+                Output::Publish(routing) => self.wanted.push_back(Wanted::Publish(routing)),
+                Output::End(flow, toward) => self.wanted.push_back(Wanted::End(flow, toward)),
+                Output::Note(note) => {
+                    listener(at, &NoteWords(&note));
+                    self.summary.note(at, &note);
+                }
+                Output::Send(conn, message) => {
+                    listener(at, &format_args!("  to connection {}: {}", conn.0, words::json(&message)));
+                }
+                Output::Close(conn) => listener(at, &format_args!("  connection {} is closed", conn.0)),
+                Output::Redial(node, admin) => listener(at, &format_args!("  session {node} is dialled at {admin}")),
+                Output::Beat(..) => {}
+            }
+        }
+    }
+
+    /// What the daemon's loop had done before it came to the next event: all that the cluster wanted. Nothing is left to do
+    /// if the cluster wanted the same there.
+    fn settle(&mut self, line: u64, at: Instant) {
+        while let Some(wanted) = self.wanted.pop_front() {
+            self.summary.diverge(line, || match &wanted {
+                Wanted::Publish(routing) => format!("here epoch {} came into force before", routing.epoch),
+                Wanted::End(flow, _) => {
+                    format!("here the flow from {} to {} was ended before", flow.client, flow.service)
+                }
+            });
+            self.carry_out(at, wanted);
+        }
+    }
+
+    /// The record has come to what the cluster wants next.
+    fn carry_out_next(
+        &mut self,
+        line: u64,
+        at: Instant,
+        is_next: impl FnOnce(&Wanted) -> bool,
+        recorded: impl FnOnce() -> String,
+    ) {
+        match self.wanted.pop_front_if(|next| is_next(next)) {
+            Some(next) => self.carry_out(at, next),
+            None => self.summary.diverge(line, || format!("there {}, here it did not", recorded())),
+        }
+    }
+
+    fn carry_out(&mut self, at: Instant, wanted: Wanted) {
+        match wanted {
+            Wanted::Publish(routing) => {
+                self.plane.publish(at, Arc::clone(&routing), self.masquerades.clone());
+                self.monitor.see_routing(at, &routing);
+                self.summary.routing = routing;
+            }
+            Wanted::End(flow, toward) => self.plane.end(at, flow, toward),
+        }
+    }
+}
