@@ -25,7 +25,7 @@ use crate::network::tcp_endpoints;
 
 /// A session that is younger may not have been heard yet, and then it may be silent for longer: its token can be under
 /// way for the third time.
-const YOUNG: Duration = Duration::from_secs(2);
+const YOUNG: Duration = Duration::from_secs(4);
 /// How long.
 const UNHEARD: Duration = Duration::from_secs(4);
 
