@@ -2,5 +2,6 @@
 
 mod distribution;
 pub mod failover;
+pub mod sim;
 
 pub use distribution::Distribution;

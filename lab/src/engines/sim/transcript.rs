@@ -28,13 +28,20 @@ pub(super) fn describe(packet: &[u8]) -> Option<String> {
 pub(super) struct Transcript {
     // Its keys are constants: the same in every process.
     hasher: DefaultHasher,
+    events: u64,
 }
 
 impl Transcript {
     /// Something happened.
     pub(super) fn note(&mut self, at: Instant, what: &[u8]) {
+        self.events += 1;
         self.hasher.write_u64(at.as_nanos());
         self.hasher.write(what);
+    }
+
+    /// How much.
+    pub(super) fn events(&self) -> u64 {
+        self.events
     }
 
     /// All of it.

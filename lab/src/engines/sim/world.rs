@@ -117,6 +117,11 @@ impl<'a> World<'a> {
         self.transcript.value()
     }
 
+    /// Packets delivered and observations made so far.
+    pub fn events(&self) -> u64 {
+        self.transcript.events()
+    }
+
     fn build_hosts(&mut self) -> anyhow::Result<()> {
         let scenario = self.scenario;
         let ports = vec![addresses::NODE_BROWSER_PORT, addresses::NODE_APP_PORT, addresses::NODE_ADMIN_PORT];
