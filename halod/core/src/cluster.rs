@@ -219,6 +219,10 @@ impl Cluster {
                 // From now on it may be silent for less long.
                 self.silences.retain(|&(_, other)| other != node);
                 self.silences.insert((now + self.silence_max(), node));
+                // It waits for an answer before it counts the silence of this end.
+                if let Some((to, beat)) = self.session_mut(node).next_beat() {
+                    self.outputs.push_back(Output::Beat(to, ToNode::Heartbeat(beat)));
+                }
             }
             (Beat::Ignored, _) => self.beats_ignored += 1,
             _ => {}

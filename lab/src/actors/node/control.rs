@@ -117,6 +117,10 @@ impl Control {
                 wire.observe(Observation::ControlEnded);
             }
         }
+        if self.phase == Phase::Out {
+            // HaloD may have dialled, to see whether this process is alive: it has left.
+            std::mem::take(&mut self.sessions).into_keys().for_each(|conn| wire.abort(conn));
+        }
     }
 
     /// HaloD dials the admin address to learn whether this process is alive; only `hello` proves it.
@@ -177,6 +181,10 @@ impl Control {
         self.backoff.reset();
         let Welcome { token, state, id, routes, epoch, heartbeat_ms, misses, .. } = welcome;
         wire.observe(Observation::Welcomed { state, id, routes, epoch });
+        if self.phase == Phase::Leaving {
+            // It was said on a connection that was lost.
+            wire.send(conn, encode(&FromNode::Leave));
+        }
         let interval = Duration::from_millis(heartbeat_ms.max(1));
         let patience = interval * misses + interval / 2;
         // A session that goes on, goes on counting.
