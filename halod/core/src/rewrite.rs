@@ -210,7 +210,7 @@ impl Rewrite {
         for (key, end) in self.endings.due(now) {
             // Gone: it had time to expire, or its client has begun another.
             let Some(flow) = self.flows.sent_by_client(key.client, key.service) else { continue };
-            if self.is_over(flow) {
+            if self.is_over(flow) || flow.phase() == FlowPhase::Ended {
                 self.transmits.push_back(ending::probe(flow, end));
             }
         }
@@ -282,6 +282,9 @@ impl Rewrite {
         }
         forward(&mut packet, flow);
         self.flows.note(now, key, Sender::Client, &packet);
+        if packet.flags().contains(TcpFlags::RST) {
+            self.endings.forget((key, Sender::Client));
+        }
         Decision::Now(Verdict::Rewritten)
     }
 
@@ -301,6 +304,10 @@ impl Rewrite {
             packet.rewrite_source(key.service);
             if destination != key.client {
                 packet.rewrite_destination(key.client);
+            }
+            if packet.flags().contains(TcpFlags::RST) {
+                // Nobody sends an RST again that is lost, and an idle client would never know.
+                self.endings.watch(now, (key, Sender::Client));
             }
             self.flows.note(now, key, Sender::Node, &packet);
             return Verdict::Rewritten;
