@@ -28,6 +28,8 @@ pub enum Order<'a> {
     Hold(&'a Hold),
     /// An app uses each connection that it holds.
     Probe(Ref<App>),
+    /// Every core of the machine is busy for so long, if the engine has a machine.
+    Busy(Duration),
     /// Something befalls nodes, all at once.
     Fault(Fault, &'a [Ref<Node>]),
     /// Links treat packets differently.

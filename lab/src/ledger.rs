@@ -17,8 +17,8 @@ use halod_core::time::Instant;
 
 pub use self::events::EventCounts;
 use self::events::Events;
-use self::losses::{Losses, NewLoss};
-use self::nodes::Nodes;
+pub(crate) use self::losses::{Losses, NewLoss};
+use self::nodes::{Nodes, Unexpected};
 use self::users::Users;
 use crate::engine::{Order, Seen, Witness};
 use crate::observation::{EventId, Observation, first_event};
@@ -38,6 +38,7 @@ pub struct Ledger<'a> {
     /// Who owned each route after the last step.
     owners_before: Vec<Option<Ref<Node>>>,
     faults: Vec<String>,
+    false_alarms: Vec<String>,
 }
 
 /// The connections that an app holds.
@@ -67,6 +68,7 @@ impl<'a> Ledger<'a> {
             holds: BTreeMap::new(),
             owners_before: vec![None; usize::from(scenario.router.routes)],
             faults: Vec::new(),
+            false_alarms: Vec::new(),
         }
     }
 
@@ -95,7 +97,7 @@ impl<'a> Ledger<'a> {
                 }
             }
             Order::Fault(fault, nodes) => nodes.iter().for_each(|&node| self.befall(at, fault, node, step)),
-            Order::Relink(..) | Order::Freeze(_) | Order::Thaw(_) | Order::Jump(_) => {}
+            Order::Relink(..) | Order::Freeze(_) | Order::Thaw(_) | Order::Jump(_) | Order::Busy(_) => {}
         }
     }
 
@@ -152,8 +154,12 @@ impl<'a> Ledger<'a> {
             (Witness::Node(node), Observation::Detached { user }) => self.users.detach(at, &user, node),
             (Witness::Node(node), observation) => {
                 let name = &self.scenario.nodes[node].name;
-                if let Err(fault) = self.nodes.see(node, observation) {
-                    self.faults.push(format!("{name}: {fault}"));
+                match self.nodes.see(node, observation) {
+                    Ok(()) => {}
+                    Err(Unexpected::FalseAlarm) => {
+                        self.false_alarms.push(format!("{name}: the control connection ended"));
+                    }
+                    Err(Unexpected::Mistake(why)) => self.faults.push(format!("{name}: {why}")),
                 }
             }
             (Witness::App(app), observation) => self.see_app(app, &observation),
@@ -201,6 +207,12 @@ impl<'a> Ledger<'a> {
     /// What is wrong, whatever is expected; each is said once.
     pub fn take_faults(&mut self) -> Vec<String> {
         std::mem::take(&mut self.faults)
+    }
+
+    /// Nodes that lost touch with HaloD though nothing befell them; each is said once. That may be the fault of a machine
+    /// with too much to do.
+    pub fn take_false_alarms(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.false_alarms)
     }
 
     /// Whether a condition holds; if not, what is the case instead.

@@ -28,7 +28,7 @@ pub struct Outcome {
     pub snapshot: Snapshot,
     /// What was not as expected, but for times; empty if all was.
     pub failures: Vec<String>,
-    /// What took longer than it may, or was too early.
+    /// What took longer than it may, or was too early; and nodes that were lost for no reason, which is too early as well.
     pub overtime: Vec<String>,
     /// The most by which the engine's own timers were late.
     pub late_max: Duration,
@@ -72,10 +72,13 @@ pub fn run(scenario: &Scenario, engine: &mut dyn Engine, mut progress: impl FnMu
     let mut snapshot = Snapshot::default();
     let mut failures = Vec::new();
     let mut texts: Vec<&str> = Vec::new();
+    let mut is_over = true;
     for (index, step) in scenario.steps.iter().enumerate() {
         progress(index, step);
         if let Err(error) = play.step(step) {
-            failures.push(format!("line {}: {}: {error:#}", step.line, step.text));
+            let whose = if error.is::<FalseAlarm>() { &mut play.overtime } else { &mut failures };
+            whose.push(format!("line {}: {}: {error:#}", step.line, step.text));
+            is_over = false;
             break;
         }
         play.collect_closings(scenario);
@@ -85,14 +88,12 @@ pub fn run(scenario: &Scenario, engine: &mut dyn Engine, mut progress: impl FnMu
             texts.clear();
         }
     }
-    if failures.is_empty()
-        && let Err(error) = play.finish_loads()
-    {
+    if is_over && let Err(error) = play.finish_loads() {
         failures.push(format!("{error:#}"));
     }
     failures.extend(play.ledger.take_faults());
     play.ledger.close(&mut snapshot);
-    if scenario.always.contains(&Invariant::NoEventLost) && failures.is_empty() {
+    if scenario.always.contains(&Invariant::NoEventLost) && is_over && failures.is_empty() {
         failures.extend(lost_events(&snapshot));
     }
     let losses = play.ledger.loss_times();
@@ -152,6 +153,10 @@ impl<'s> Play<'_, 's> {
             Action::Jump(time) => drop(self.give(Order::Jump(*time))?),
             Action::Stray(stray) => self.stray(stray)?,
             Action::Wait(time) => self.pass(within(*time))?,
+            Action::Busy(time) => {
+                self.give(Order::Busy(*time))?;
+                self.pass(within(*time))?;
+            }
             Action::Run(run) => self.run(run)?,
         }
         for expectation in &step.expect {
@@ -296,6 +301,10 @@ impl<'s> Play<'_, 's> {
             self.catch_up(now)?;
             let faults = self.ledger.take_faults();
             anyhow::ensure!(faults.is_empty(), "{}", faults.join("; "));
+            let alarms = self.ledger.take_false_alarms();
+            if !alarms.is_empty() {
+                return Err(FalseAlarm(alarms.join("; ")).into());
+            }
             let Err(wrong) = check(&self.ledger) else { return Ok(()) };
             // What never stops being observed, as under load, must not keep this from ending.
             let seen = if now < end { self.engine.next(end)? } else { None };
@@ -318,16 +327,14 @@ impl<'s> Play<'_, 's> {
 }
 
 /// What was the case when time was up.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
 struct NotInTime(String);
 
-impl std::fmt::Display for NotInTime {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for NotInTime {}
+/// Who was lost though nothing befell it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct FalseAlarm(String);
 
 /// Time that was up is what a `wait` waits for.
 fn passing(error: anyhow::Error) -> anyhow::Result<()> {

@@ -354,7 +354,7 @@ impl Cluster {
         let ended = allowed.min(self.endings.len());
         self.outputs.extend(self.endings.drain(..ended).map(|(flow, toward)| Output::End(flow, toward)));
         let (sessions, outputs) = (&self.sessions, &mut self.outputs);
-        self.drains.name(allowed - ended, |node, message| {
+        self.drains.name(now, allowed - ended, |node, message| {
             outputs.extend(sessions[&node].conn.map(|conn| Output::Send(conn, message)));
         });
     }

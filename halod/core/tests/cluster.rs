@@ -267,6 +267,42 @@ fn a_drain_names_browsers_first_the_most_recent_before_others() {
     assert_eq!(bench.pass(HEARTBEAT), "", "nobody is named twice");
 }
 
+/// Browser flows of route 2 at the first node, so many that naming them all takes three seconds.
+fn crowd() -> Vec<(RouteId, SessionId, FlowView)> {
+    let flow = |index: u16| browser_flow(1000 + index, FlowPhase::Established, 0);
+    (0..3000).map(|index| (route(2), SessionId(1), flow(index))).collect()
+}
+
+#[test]
+fn who_waits_long_for_the_pace_is_named_once_all_the_same() {
+    let mut bench = Bench::new(2, 0);
+    bench.join(1);
+    bench.flows.0 = crowd();
+    bench.join(2);
+    let mut named = 0;
+    for _ in 0..60 {
+        let text = bench.live(&[1, 2], HEARTBEAT);
+        let peers = text.lines().filter_map(|line| line.split_once('[')?.1.split_once(']'));
+        for peer in peers.flat_map(|(peers, _)| peers.split(',')) {
+            named += 1;
+            bench.flows.0.retain(|(_, _, flow)| flow.peer.to_string() != peer);
+        }
+    }
+    assert_eq!((named, bench.flows.0.len()), (3000, 0));
+}
+
+#[test]
+fn who_waited_to_be_named_is_forgotten_when_the_route_returns() {
+    let mut bench = Bench::new(2, 0);
+    bench.join(1);
+    bench.flows.0 = crowd();
+    bench.join(2);
+    bench.live(&[1, 2], HEARTBEAT);
+    bench.say(2, FromNode::Leave);
+    bench.say(2, drained(2, 3));
+    assert_eq!(bench.live(&[1, 2], HEARTBEAT), "n2 <- reconnect 2 browser [] left 0\n");
+}
+
 #[test]
 fn app_flows_follow_when_no_browser_is_left_and_they_are_silent() {
     let mut bench = Bench::new(2, 0);

@@ -26,6 +26,8 @@ const LINES_AT_ONCE: usize = 1024;
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The largest datagram that is read; a heartbeat has about 80 bytes.
 const DATAGRAM_MAX: usize = 2048;
+/// Datagrams that are read in one go before the clock is looked at: one of each node that there may be.
+const WAITING_MAX: usize = 4096;
 
 /// What happened on the control port.
 pub(crate) enum Event {
@@ -41,6 +43,8 @@ pub(crate) enum Event {
 /// socket that the node speaks to.
 pub(crate) struct ControlPort {
     udp: Vec<Rc<UdpSocket>>,
+    /// The same sockets past the runtime; they do not block.
+    udp_direct: Vec<std::net::UdpSocket>,
 }
 
 impl ControlPort {
@@ -53,15 +57,36 @@ impl ControlPort {
         let named = |address: SocketAddr| {
             move |error: io::Error| io::Error::new(error.kind(), format!("control address {address}: {error}"))
         };
-        let mut udp = Vec::new();
+        let (mut udp, mut udp_direct) = (Vec::new(), Vec::new());
         for &address in addresses {
             let listener = TcpListener::bind(address).await.map_err(named(address))?;
-            let socket = Rc::new(UdpSocket::bind(address).await.map_err(named(address))?);
+            let direct = std::net::UdpSocket::bind(address).map_err(named(address))?;
+            direct.set_nonblocking(true)?;
+            let socket = Rc::new(UdpSocket::from_std(direct.try_clone()?)?);
             tokio::task::spawn_local(accept(listener, events.clone()));
             tokio::task::spawn_local(receive(Rc::clone(&socket), events.clone()));
             udp.push(socket);
+            udp_direct.push(direct);
         }
-        Ok(Self { udp })
+        Ok(Self { udp, udp_direct })
+    }
+
+    /// The datagrams that have arrived and not been read, [`WAITING_MAX`] of a socket at most: the kernel is asked, for the runtime
+    /// hears of them only when it looks.
+    pub(crate) fn waiting_datagrams(&self) -> Vec<Event> {
+        let mut buffer = [0; DATAGRAM_MAX];
+        let mut waiting = Vec::new();
+        for socket in &self.udp_direct {
+            for _ in 0..WAITING_MAX {
+                match socket.recv_from(&mut buffer) {
+                    Ok((length, from)) => waiting.push(Event::Datagram(from, decode_from_node(&buffer[..length]))),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    // An ICMP error for an earlier heartbeat; what waits behind it is read all the same.
+                    Err(_) => {}
+                }
+            }
+        }
+        waiting
     }
 
     /// Sends a datagram; one that cannot be sent at once is lost, like any datagram.
@@ -260,6 +285,24 @@ mod tests {
         drop((sender, open));
         let closed = tokio::time::timeout(2 * CLOSE_TIMEOUT, serve(ConnId(1), reader, writer, events, outgoing));
         closed.await.expect("it is closed in time");
+    }
+
+    #[tokio::test]
+    async fn datagrams_that_wait_are_read_before_the_runtime_hears_of_them() {
+        let local = tokio::task::LocalSet::new();
+        let (events, mut inbox) = mpsc::channel(8);
+        let open = async { ControlPort::open(&["127.0.0.1:0".parse().unwrap()], &events).await.unwrap() };
+        let port = local.run_until(open).await;
+        let node = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        for text in ["one", "two"] {
+            node.send_to(text.as_bytes(), port.udp[0].local_addr().unwrap()).unwrap();
+        }
+        let waiting = port.waiting_datagrams();
+        let from_node =
+            |event: &Event| matches!(event, Event::Datagram(from, Err(_)) if *from == node.local_addr().unwrap());
+        assert_eq!((waiting.len(), waiting.iter().all(from_node)), (2, true));
+        assert!(port.waiting_datagrams().is_empty());
+        assert!(inbox.try_recv().is_err());
     }
 
     #[tokio::test(start_paused = true)]

@@ -87,7 +87,10 @@ async fn serve(config: &Config, record: Option<&Path>) -> anyhow::Result<()> {
                 let error = error.context("the packet thread panicked")?;
                 return Err(error).context("the packet queue failed");
             }
-            () = tokio::time::sleep_until(deadline) => daemon.timeout(),
+            () = tokio::time::sleep_until(deadline) => {
+                daemon.catch_up(&mut inbox);
+                daemon.timeout();
+            }
             _ = housekeeping.tick() => daemon.keep_house(),
             Some(event) = inbox.recv() => daemon.handle(event),
         }
@@ -186,6 +189,19 @@ impl Daemon {
         let now = self.clock.now();
         self.recorder.cluster_input(now, &input);
         input.tell(now, &mut self.cluster);
+    }
+
+    /// Takes in what has come already. Otherwise a node would be lost whose heartbeat waits to be read, for no other reason
+    /// than that the machine had other work to do.
+    fn catch_up(&mut self, inbox: &mut mpsc::Receiver<Event>) {
+        for _ in 0..EVENTS_MAX {
+            let Ok(event) = inbox.try_recv() else { break };
+            self.handle(event);
+        }
+        // They came later than those that are in the inbox.
+        for event in self.control.waiting_datagrams() {
+            self.handle(event);
+        }
     }
 
     fn serve(&mut self, stream: TcpStream) -> ConnId {

@@ -123,7 +123,7 @@ impl Stage<'_> {
         if let Some(file) = &record {
             begin_anew(file).with_context(|| format!("the record {}", file.display()))?;
         }
-        let mut world = World::build(scenario, &Options { captures, record })?;
+        let mut world = World::build(scenario, &Options { captures, record, ..Options::default() })?;
         let mut outcome = runner::run(scenario, &mut world, |index, step| self.tell(scenario, index, step));
         if let (true, Some(kernel)) = (self.wishes.keep, &self.kernel) {
             self.progress.suspend(|| keep::wait(&world, kernel.privileges));

@@ -4,6 +4,7 @@
 //! up when dropped, and that the kernel cleans up when the lab is killed. Nothing outside namespaces that the lab made
 //! is touched.
 
+mod busy;
 pub mod clock;
 pub mod daemon;
 pub mod fabric;

@@ -12,8 +12,9 @@ use crate::orbited::Transport;
 use crate::scenario::{Node, Ref, Scenario};
 use crate::timing::LossTimes;
 
+/// All losses so far.
 #[derive(Debug, Default)]
-pub(super) struct Losses {
+pub(crate) struct Losses {
     losses: Vec<Loss>,
     /// Users that the lost node served and nobody serves since. Whose next node is lost as well is counted from the
     /// first.
@@ -58,14 +59,14 @@ impl Unserved {
 }
 
 /// A node that is lost now.
-pub(super) struct NewLoss<'a> {
-    pub(super) step: &'a str,
-    pub(super) node: Ref<Node>,
-    pub(super) at: Instant,
-    pub(super) routes: BTreeSet<RouteId>,
-    pub(super) epoch: Epoch,
+pub(crate) struct NewLoss<'a> {
+    pub(crate) step: &'a str,
+    pub(crate) node: Ref<Node>,
+    pub(crate) at: Instant,
+    pub(crate) routes: BTreeSet<RouteId>,
+    pub(crate) epoch: Epoch,
     /// The users that it served.
-    pub(super) users: Vec<(String, Transport)>,
+    pub(crate) users: Vec<(String, Transport)>,
 }
 
 impl Loss {
@@ -76,7 +77,8 @@ impl Loss {
 }
 
 impl Losses {
-    pub(super) fn begin(&mut self, new: NewLoss<'_>) {
+    /// A node is lost.
+    pub(crate) fn begin(&mut self, new: NewLoss<'_>) {
         let NewLoss { step, node, at, routes, epoch, users } = new;
         let loss = self.losses.len();
         for (user, transport) in users {
@@ -114,7 +116,7 @@ impl Losses {
     }
 
     /// Takes in what was seen by anyone who is in touch.
-    pub(super) fn see(&mut self, seen: &Seen) {
+    pub(crate) fn see(&mut self, seen: &Seen) {
         let at = seen.at;
         match &seen.observation {
             Observation::Welcomed { routes, epoch, .. } | Observation::Assigned { routes, epoch, .. } => {
@@ -158,7 +160,7 @@ impl Losses {
     }
 
     /// Whether everyone is served again for whom there is a node.
-    pub(super) fn check_served(&self, has_node: impl Fn(&str) -> bool) -> Result<(), String> {
+    pub(crate) fn check_served(&self, has_node: impl Fn(&str) -> bool) -> Result<(), String> {
         match self.unserved.keys().find(|user| has_node(user)) {
             Some(user) => Err(format!("{user} has had no byte since its node was lost")),
             None => Ok(()),
@@ -179,7 +181,8 @@ impl Losses {
         self.last(node)?.failover()
     }
 
-    pub(super) fn times(&self, scenario: &Scenario) -> Vec<LossTimes> {
+    /// The times of all losses, in order.
+    pub(crate) fn times(&self, scenario: &Scenario) -> Vec<LossTimes> {
         let of_one = |loss: &Loss| {
             let since = |start: Instant| move |at: &Instant| at.since(start);
             LossTimes {

@@ -46,6 +46,15 @@ enum Stage {
     Returning,
 }
 
+/// What a node reports that should not be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Unexpected {
+    /// HaloD and the node lost touch, though nothing befell either.
+    FalseAlarm,
+    /// What is wrong, in words.
+    Mistake(String),
+}
+
 impl NodeView {
     fn away(hangs: bool, is_cut: bool) -> Self {
         Self { stage: Stage::Away, hangs, is_cut, ..Self::default() }
@@ -103,8 +112,8 @@ impl Nodes {
         self.epoch
     }
 
-    /// Takes in what a node reports of its session; an error is a fault of somebody.
-    pub(super) fn see(&mut self, node: Ref<Node>, observation: Observation) -> Result<(), String> {
+    /// Takes in what a node reports of its session.
+    pub(super) fn see(&mut self, node: Ref<Node>, observation: Observation) -> Result<(), Unexpected> {
         let view = &mut self.views[node.index()];
         let is_welcome = matches!(observation, Observation::Welcomed { .. });
         if view.stage == Stage::Away || view.stage == Stage::Returning && !is_welcome {
@@ -112,7 +121,7 @@ impl Nodes {
         }
         if let Observation::Welcomed { epoch, .. } | Observation::Assigned { epoch, .. } = observation {
             if epoch < view.epoch {
-                return Err(format!("it was told of epoch {epoch} after {}", view.epoch));
+                return Err(Unexpected::Mistake(format!("it was told of epoch {epoch} after {}", view.epoch)));
             }
             view.epoch = epoch;
             self.epoch = self.epoch.max(epoch);
@@ -145,12 +154,14 @@ impl Nodes {
             // A process that died may still hold the name, and another one wait for it.
             Observation::Rejected { code: ErrorCode::NameTaken | ErrorCode::AddressTaken, .. }
                 if self.losses == LossRule::Any => {}
-            Observation::Rejected { code, message } => return Err(format!("halod said {code:?}: {message}")),
+            Observation::Rejected { code, message } => {
+                return Err(Unexpected::Mistake(format!("halod said {code:?}: {message}")));
+            }
             Observation::ControlEnded if view.stage == Stage::Leaving => *view = NodeView::default(),
             Observation::ControlEnded if self.losses == LossRule::Any => {
                 *view = NodeView { stage: Stage::Returning, ..NodeView::default() };
             }
-            Observation::ControlEnded => return Err("the control connection ended".into()),
+            Observation::ControlEnded => return Err(Unexpected::FalseAlarm),
             _ => {}
         }
         Ok(())

@@ -174,7 +174,7 @@ fn who_hangs_or_is_cut_off_does_not_count_until_it_is_welcomed_again() {
         stage.node_sees(313, 0, Observation::Detached { user: "a1".into() });
         stage.rests();
         stage.node_sees(400, 1, Observation::ControlEnded);
-        assert_eq!(stage.ledger.take_faults(), ["n2: the control connection ended"]);
+        assert_eq!(stage.ledger.take_false_alarms(), ["n2: the control connection ended"]);
     }
 }
 

@@ -70,8 +70,8 @@ pub(super) fn check(path: &str, source: &str, file: &File) -> Result<Scenario, V
     let router = router(&mut mistakes, &file.router);
     let links = Links::read(&mut mistakes, file);
     let hosts = Hosts::read(&mut mistakes, file, &router, &links);
-    let is_simulated = file.only.as_ref().is_some_and(|only| only.engine == super::Engine::Sim);
-    let steps = Walk::new(&mut mistakes, source, &router, &hosts, is_simulated).steps(&file.steps);
+    let only = file.only.as_ref().map(|only| only.engine);
+    let steps = Walk::new(&mut mistakes, source, &router, &hosts, only).steps(&file.steps);
     let budget = budget(&mut mistakes, &file.budget, &router, &hosts);
     if !mistakes.0.is_empty() {
         return Err(mistakes.0);

@@ -239,6 +239,8 @@ pub(crate) enum Verb {
     Jump(Unit<Duration>),
     /// Does nothing for a while.
     Wait(Unit<Duration>),
+    /// Keeps every core of the machine busy for a while, with a thread of normal priority on each.
+    Busy(Unit<Duration>),
     /// Runs a command on a host.
     Run(Run),
 }

@@ -66,6 +66,8 @@ pub enum Action {
     Jump(Duration),
     /// Nothing, for a while.
     Wait(Duration),
+    /// The same, while every core of the machine is busy.
+    Busy(Duration),
     /// A command on a host.
     Run(Run),
 }

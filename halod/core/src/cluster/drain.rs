@@ -47,12 +47,21 @@ struct Drain {
     /// The node was told at some time that none is left, and may say `drained`. That can cross the naming of a connection
     /// which was established late.
     told_all: bool,
-    /// Peers that were named to the node, and when.
-    named: HashMap<(Side, SocketAddr), Instant, FixedState>,
+    /// Peers that were named to the node, or are to be.
+    named: HashMap<(Side, SocketAddr), Named, FixedState>,
     /// Browser flows of this drain in [`Drains::waiting`].
     waiting: usize,
     /// Browser flows whose handshake is not complete. One is named when the node has it for certain.
     half_open: usize,
+}
+
+/// Whether the node was told of a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Named {
+    /// The pace has not allowed it yet.
+    NotYet,
+    /// At this time.
+    At(Instant),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -207,14 +216,15 @@ impl Drains {
     }
 
     /// Names `count` browser flows, the most recently active first.
-    pub(super) fn name(&mut self, count: usize, mut tell: impl FnMut(SessionId, ToNode)) {
+    pub(super) fn name(&mut self, now: Instant, count: usize, mut tell: impl FnMut(SessionId, ToNode)) {
         let rest = self.waiting.len().saturating_sub(count);
         let mut batches: BTreeMap<Place, Vec<SocketAddr>> = BTreeMap::new();
         for waiting in self.waiting.drain(rest..).rev() {
             batches.entry(waiting.place).or_default().push(waiting.peer);
         }
         for ((node, route), peers) in batches {
-            let Some(drain) = self.by_place.get_mut(&(node, route)) else { continue };
+            let drain = self.by_place.get_mut(&(node, route)).expect("whoever waits is of a drain that goes on");
+            drain.named.extend(peers.iter().map(|&peer| ((Side::Browser, peer), Named::At(now))));
             for batch in peers.chunks(PEERS_PER_MESSAGE_MAX) {
                 drain.waiting -= batch.len();
                 let left = drain.waiting + drain.half_open;
@@ -269,8 +279,13 @@ impl Drain {
         let mut found = Vec::new();
         for flow in census.browsers.iter().filter(|flow| flow.phase == FlowPhase::Established) {
             let named = self.named.get(&(Side::Browser, flow.peer));
-            if named.is_none_or(|&at| now.since(at) >= patience) {
-                self.named.insert((Side::Browser, flow.peer), now);
+            let is_due = match named {
+                None => true,
+                Some(Named::NotYet) => false,
+                Some(Named::At(at)) => now.since(*at) >= patience,
+            };
+            if is_due {
+                self.named.insert((Side::Browser, flow.peer), Named::NotYet);
                 found.push(Waiting { place, last_active: flow.last_active, peer: flow.peer });
             }
         }
@@ -287,8 +302,10 @@ impl Drain {
         mut tell: impl FnMut(ToNode),
     ) {
         let silent = census.apps.iter().filter(|flow| now.since(flow.last_active) >= silence);
-        let fresh: Vec<SocketAddr> =
-            silent.map(|flow| flow.peer).filter(|&peer| self.named.insert((Side::App, peer), now).is_none()).collect();
+        let fresh: Vec<SocketAddr> = silent
+            .map(|flow| flow.peer)
+            .filter(|&peer| self.named.insert((Side::App, peer), Named::At(now)).is_none())
+            .collect();
         let mut left = census.apps.len();
         for batch in fresh.chunks(PEERS_PER_MESSAGE_MAX) {
             left -= batch.len();

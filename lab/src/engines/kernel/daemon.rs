@@ -1,8 +1,12 @@
-//! The real daemon, as a process of its own in the router's namespace.
+//! What stands between browsers and nodes, as a process of its own in the router's namespace: the real `halod`, or what it
+//! is compared with.
+
+mod haproxy;
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +21,9 @@ use super::netns::Netns;
 use super::process::command;
 use crate::addresses;
 use crate::cast;
-use crate::scenario::Router;
+use crate::scenario::Scenario;
+
+pub use haproxy::version as haproxy_version;
 
 /// The first word of the command line that makes this executable the daemon.
 pub const SUBCOMMAND: &str = "halod";
@@ -27,34 +33,66 @@ const LOG_LINES_MAX: usize = 40;
 /// How long it may take to be ready, and to stop.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Which program it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Balancer {
+    /// HaloD.
+    #[default]
+    Halod,
+    /// Debian's HAProxy. It knows nothing of nodes that join; it has them all in its config.
+    Haproxy,
+}
+
+impl Balancer {
+    /// What it is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Balancer::Halod => "halod",
+            Balancer::Haproxy => "haproxy",
+        }
+    }
+}
+
 /// A running daemon, killed and reaped when dropped.
 #[derive(Debug)]
 pub struct Daemon {
+    balancer: Balancer,
     process: std::process::Child,
     log: Arc<Mutex<VecDeque<String>>>,
     reader: Option<JoinHandle<()>>,
 }
 
 impl Daemon {
-    /// Starts it and waits until it takes connections of nodes. On the main thread only, as [`command`] says. `ended`
-    /// is called when it ends. With `record` it appends to that file what it is told.
+    /// Starts `balancer` and waits until it takes connections. On the main thread only, as [`command`] says. `ended` is
+    /// called when it ends. With `record` HaloD appends to that file what it is told.
     ///
     /// # Errors
     ///
     /// It could not be started or ended at once; with its log.
     pub fn start(
+        balancer: Balancer,
         netns: &Netns,
-        router: &Router,
+        scenario: &Scenario,
         record: Option<&Path>,
         ended: impl FnOnce() + Send + 'static,
     ) -> anyhow::Result<Self> {
-        let mut command = command(netns, "/proc/self/exe")?;
-        command.args([SUBCOMMAND, "run", "--config", "-"]).env("NO_COLOR", "1");
-        if let Some(record) = record {
-            command.arg("--record").arg(record);
-        }
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut process = command.spawn().context("halod cannot be started")?;
+        let (mut command, config, answers_at) = match balancer {
+            Balancer::Halod => {
+                let mut halod = command(netns, "/proc/self/exe")?;
+                halod.args([SUBCOMMAND, "run", "--config", "-"]);
+                if let Some(record) = record {
+                    halod.arg("--record").arg(record);
+                }
+                (halod, cast::daemon_config(&scenario.router), addresses::control())
+            }
+            Balancer::Haproxy => {
+                let mut haproxy = command(netns, haproxy::PROGRAM)?;
+                haproxy.args(haproxy::ARGUMENTS);
+                (haproxy, haproxy::config(scenario), haproxy::answers_at(scenario))
+            }
+        };
+        command.env("NO_COLOR", "1").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut process = command.spawn().with_context(|| format!("{} cannot be started", balancer.name()))?;
         let stderr = process.stderr.take().expect("stderr is a pipe");
         let log = Arc::new(Mutex::new(VecDeque::new()));
         let lines = Arc::clone(&log);
@@ -68,25 +106,26 @@ impl Daemon {
             }
             ended();
         });
-        let mut daemon = Self { process, log, reader: Some(reader) };
+        let mut daemon = Self { balancer, process, log, reader: Some(reader) };
         let mut stdin = daemon.process.stdin.take().expect("stdin is a pipe");
-        stdin.write_all(cast::daemon_config(router).as_bytes()).with_context(|| daemon.log())?;
+        stdin.write_all(config.as_bytes()).with_context(|| daemon.log())?;
         drop(stdin);
-        daemon.await_ready(netns)?;
+        daemon.await_ready(netns, answers_at)?;
         Ok(daemon)
     }
 
-    fn await_ready(&mut self, netns: &Netns) -> anyhow::Result<()> {
+    fn await_ready(&mut self, netns: &Netns, answers_at: SocketAddr) -> anyhow::Result<()> {
         let deadline = Instant::now() + PATIENCE;
+        let name = self.balancer.name();
         loop {
-            if netns.run(|| TcpStream::connect(addresses::control()))?.is_ok() {
+            if netns.run(|| TcpStream::connect(answers_at))?.is_ok() {
                 return Ok(());
             }
             if let Some(status) = self.process.try_wait()? {
                 self.reader.take().map(JoinHandle::join);
-                anyhow::bail!("halod ended with {status}: {}", self.log());
+                anyhow::bail!("{name} ended with {status}: {}", self.log());
             }
-            anyhow::ensure!(Instant::now() < deadline, "halod is not ready after {PATIENCE:?}: {}", self.log());
+            anyhow::ensure!(Instant::now() < deadline, "{name} is not ready after {PATIENCE:?}: {}", self.log());
             thread::sleep(Duration::from_millis(5));
         }
     }
@@ -106,19 +145,24 @@ impl Daemon {
     ///
     /// # Errors
     ///
-    /// It does not stop in time, or not with exit status 0; with its log to the end.
+    /// It does not stop in time, or not with the exit status of a good end; with its log to the end.
     pub fn stop(mut self) -> anyhow::Result<()> {
+        let name = self.balancer.name();
         kill(Pid::from_raw(self.process.id().cast_signed()), Signal::SIGTERM)?;
         let deadline = Instant::now() + PATIENCE;
         let status = loop {
             if let Some(status) = self.process.try_wait()? {
                 break status;
             }
-            anyhow::ensure!(Instant::now() < deadline, "halod does not stop on SIGTERM: {}", self.log());
+            anyhow::ensure!(Instant::now() < deadline, "{name} does not stop on SIGTERM: {}", self.log());
             thread::sleep(Duration::from_millis(2));
         };
         self.reader.take().map(JoinHandle::join);
-        anyhow::ensure!(status.success(), "halod ended with {status} on SIGTERM: {}", self.log());
+        let is_well = match self.balancer {
+            Balancer::Halod => status.success(),
+            Balancer::Haproxy => status.signal() == Some(Signal::SIGTERM as i32),
+        };
+        anyhow::ensure!(is_well, "{name} ended with {status} on SIGTERM: {}", self.log());
         Ok(())
     }
 }

@@ -5,6 +5,7 @@ use halod_core::time::Instant;
 use nix::sys::signal::Signal;
 
 use super::clock;
+use super::daemon::Balancer;
 use super::world::World;
 use crate::actors::node::NodeCommand;
 use crate::network::Direction;
@@ -16,7 +17,13 @@ impl World<'_> {
     /// Starts a node's process. Its link is whole, whatever happened to it before.
     pub(super) fn join(&mut self, node: Ref<Node>) -> anyhow::Result<()> {
         self.fabric.heal(self.node_port(node).0)?;
-        self.start_node(node)?.send(&NodeCommand::Join)?;
+        let balancer = self.balancer;
+        let process = self.start_node(node)?;
+        match balancer {
+            Balancer::Halod => process.send(&NodeCommand::Join)?,
+            // It is enough that it listens.
+            Balancer::Haproxy => {}
+        }
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use halod_core::time::Instant;
 
+use super::busy::Busy;
 use super::clock;
 use super::fabric::End;
 use super::inbox::{Incoming, Trouble};
@@ -43,6 +44,7 @@ impl Engine for World<'_> {
             Order::Rate(change) => self.app_process(change.app)?.send(&cast::rate(change))?,
             Order::Hold(hold) => self.app_process(hold.app)?.send(&cast::hold(hold))?,
             Order::Probe(app) => self.app_process(app)?.send(&AppCommand::Probe)?,
+            Order::Busy(time) => self.busy = Some(Busy::start(time)?),
             Order::Fault(fault, nodes) => return self.befall(fault, nodes),
             Order::Relink(of, link) => self.relink(of, link)?,
             Order::Freeze(group) => self.pause_browsers(group, true)?,
@@ -57,7 +59,9 @@ impl Engine for World<'_> {
             match self.inbox.next(until.since(clock::now())) {
                 None => return Ok(None),
                 Some(Incoming::Seen(seen)) => return Ok(Some(seen)),
-                Some(Incoming::DaemonEnded) => anyhow::bail!("halod has ended: {}", self.daemon_log()),
+                Some(Incoming::DaemonEnded) => {
+                    anyhow::bail!("{} has ended: {}", self.balancer.name(), self.daemon_log())
+                }
                 // The last words of a process that was killed count no more.
                 Some(Incoming::FromProcess(start, seen)) if self.is_current(seen.by, start) => return Ok(Some(seen)),
                 Some(Incoming::Trouble(start, by, trouble)) if self.is_current(by, start) => {

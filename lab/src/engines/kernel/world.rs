@@ -8,7 +8,8 @@ use std::sync::mpsc::Receiver;
 use anyhow::Context;
 use halod_core::time::Instant;
 
-use super::daemon::Daemon;
+use super::busy::Busy;
+use super::daemon::{Balancer, Daemon};
 use super::fabric::{ActorHost, Fabric, FabricConfig};
 use super::hosts::Host;
 use super::inbox::{Inbox, Incoming, StartId};
@@ -31,6 +32,8 @@ pub struct Options {
     pub captures: Option<PathBuf>,
     /// Where the daemon is to record what it is told.
     pub record: Option<PathBuf>,
+    /// What stands between browsers and nodes.
+    pub balancer: Balancer,
 }
 
 /// A host with a TCP of the kernel.
@@ -50,6 +53,7 @@ struct Process {
 /// All hosts of a scenario. They vanish when it is dropped, or when the lab is killed.
 pub struct World<'a> {
     pub(super) scenario: &'a Scenario,
+    pub(super) balancer: Balancer,
     // Dropped in this order: first whoever sends packets, last what carries them.
     nodes: BTreeMap<Ref<Node>, KernelHost>,
     apps: BTreeMap<Ref<App>, KernelHost>,
@@ -61,6 +65,8 @@ pub struct World<'a> {
     pub(super) inbox: Inbox,
     /// Where the first FIN or RST of each process that was killed is told.
     pub(super) closings: BTreeMap<Ref<Node>, Receiver<Instant>>,
+    /// What keeps the cores busy, if anything does.
+    pub(super) busy: Option<Busy>,
     /// Starts of processes, so that each has an incarnation of its own.
     starts: u64,
 }
@@ -80,6 +86,7 @@ impl<'a> World<'a> {
         build_router(&router, &fabric, scenario).context("the router's namespace")?;
         let mut world = Self {
             scenario,
+            balancer: options.balancer,
             nodes: BTreeMap::new(),
             apps: BTreeMap::new(),
             clients: BTreeMap::new(),
@@ -89,6 +96,7 @@ impl<'a> World<'a> {
             browsers: BTreeMap::new(),
             inbox,
             closings: BTreeMap::new(),
+            busy: None,
             starts: 0,
         };
         for (node, entry) in scenario.nodes.entries() {
@@ -107,7 +115,8 @@ impl<'a> World<'a> {
         world.build_browsers()?;
         let ended = world.inbox.sender();
         let tell = move || drop(ended.send(Incoming::DaemonEnded));
-        world.daemon = Some(Daemon::start(&world.router, &scenario.router, options.record.as_deref(), tell)?);
+        let record = options.record.as_deref();
+        world.daemon = Some(Daemon::start(options.balancer, &world.router, scenario, record, tell)?);
         Ok(world)
     }
 

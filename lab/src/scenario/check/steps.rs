@@ -14,8 +14,8 @@ use super::text::as_written;
 use crate::scenario::file::{self, Names, Verb};
 use crate::scenario::located::{At, Either};
 use crate::scenario::{
-    Action, Answer, App, BrowserGroup, Command, Expectation, Fault, Hold, Load, Node, RateChange, Ref, Router, Run,
-    RunHost, Step, Stray, StrayPath, TcpFlag,
+    Action, Answer, App, BrowserGroup, Command, Engine, Expectation, Fault, Hold, Load, Node, RateChange, Ref, Router,
+    Run, RunHost, Step, Stray, StrayPath, TcpFlag,
 };
 
 /// The largest event body, in bytes. Larger ones would measure the links, not the router.
@@ -28,7 +28,7 @@ pub(super) struct Walk<'a> {
     pub(super) router: &'a Router,
     pub(super) hosts: &'a Hosts,
     /// Only the simulator runs it.
-    pub(super) is_simulated: bool,
+    pub(super) only: Option<Engine>,
     pub(super) presence: Presence,
     /// Who was lost in this step.
     pub(super) lost_now: Vec<Ref<Node>>,
@@ -44,14 +44,14 @@ impl<'a> Walk<'a> {
         source: &'a str,
         router: &'a Router,
         hosts: &'a Hosts,
-        is_simulated: bool,
+        only: Option<Engine>,
     ) -> Self {
         Self {
             mistakes,
             source,
             router,
             hosts,
-            is_simulated,
+            only,
             presence: Presence::default(),
             lost_now: Vec::new(),
             connected: BTreeSet::new(),
@@ -103,6 +103,7 @@ impl<'a> Walk<'a> {
             Verb::Pause(pause) => self.pause(pause),
             Verb::Jump(time) => self.jump(time),
             Verb::Wait(duration) => self.mistakes.quantity(duration).map(Action::Wait),
+            Verb::Busy(time) => self.busy(time),
             Verb::Run(run) => self.run(run).map(Action::Run),
         }
     }

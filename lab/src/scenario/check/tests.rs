@@ -130,7 +130,7 @@ fn each_mistake_of_form_says_what_is_right() {
     check_steps(
         "  - explode: n1\n",
         &[
-            "unknown word \"explode\" | one of join, leave, connect, disconnect, load, rate, hold, probe, stray, crash, power-off, hang, resume, cut, heal, flap, restart, relink, pause, jump, wait, run",
+            "unknown word \"explode\" | one of join, leave, connect, disconnect, load, rate, hold, probe, stray, crash, power-off, hang, resume, cut, heal, flap, restart, relink, pause, jump, wait, busy, run",
         ],
     );
     check_steps("  - join: n1\n    exepct: []\n", &["unknown key \"exepct\" | did you mean \"expect\"?"]);
@@ -521,6 +521,13 @@ fn one_engine_and_programs_can_be_asked_for() {
     assert_eq!(scenario.obstacle(Engine::Kernel), None);
     assert_eq!(scenario.obstacle(Engine::Sim), Some("it runs curl"));
     assert_eq!(scenario.missing_programs("/nowhere:/bin".as_ref()), ["no-such-program"]);
+}
+
+#[test]
+fn only_a_machine_can_be_busy() {
+    let message = "the simulator has no machine to keep busy | `only: {engine: kernel, because: ..}` allows it";
+    check_steps("  - busy: 60s\n", &[message]);
+    assert!(parse(&format!("{HEAD}only: {{engine: kernel, because: cores}}\nsteps:\n  - busy: 60s\n")).is_ok());
 }
 
 #[test]

@@ -1,11 +1,11 @@
-//! What befalls others than nodes: links that get worse, browsers that stop, a clock that jumps.
+//! What befalls others than nodes: links that get worse, browsers that stop, a clock that jumps, a machine that is busy.
 
 use std::time::Duration;
 
 use super::steps::Walk;
 use crate::scenario::file;
 use crate::scenario::located::Unit;
-use crate::scenario::{Action, LinkOf};
+use crate::scenario::{Action, Engine, LinkOf};
 
 impl Walk<'_> {
     pub(super) fn relink(&mut self, relink: &file::Relink) -> Option<Action> {
@@ -33,10 +33,18 @@ impl Walk<'_> {
     }
 
     pub(super) fn jump(&mut self, time: &Unit<Duration>) -> Option<Action> {
-        if !self.is_simulated {
+        if self.only != Some(Engine::Sim) {
             let message = "the clock of a kernel cannot be made to jump";
             self.mistakes.add(&time.text.span, message, "`only: {engine: sim, because: ..}` allows it");
         }
         self.mistakes.quantity(time).map(Action::Jump)
+    }
+
+    pub(super) fn busy(&mut self, time: &Unit<Duration>) -> Option<Action> {
+        if self.only != Some(Engine::Kernel) {
+            let message = "the simulator has no machine to keep busy";
+            self.mistakes.add(&time.text.span, message, "`only: {engine: kernel, because: ..}` allows it");
+        }
+        self.mistakes.quantity(time).map(Action::Busy)
     }
 }
