@@ -41,6 +41,19 @@ fn bench_failover_writes_its_figures_for_each_cell() {
     for (cell, key) in cells.iter().zip(["crash_to_table_ms"; 2]) {
         check(&cell[key], Some(2));
     }
+    let pace = &figures["pace_ratio"]["loss"];
+    assert!(0.0 < pace["min"].as_f64().unwrap() && pace["min"].as_f64() <= pace["max"].as_f64(), "{pace}");
+    match &figures["haproxy"] {
+        Value::Null => {}
+        haproxy => {
+            for key in ["loss_to_reset_ms", "outage_ms", "silence_to_reset_ms", "silence_outage_ms"] {
+                check(&haproxy[key], None);
+                check(&haproxy["halod"][key], None);
+                assert!(haproxy["ratio_of_medians"][key].as_f64().is_some_and(|ratio| ratio > 0.0), "{haproxy}");
+            }
+            assert!(stdout.contains("\nbeside HAProxy "), "{stdout}");
+        }
+    }
     assert!(stdout.contains("\nfirst FIN or RST -> new table, ms: p50 "), "{stdout}");
 }
 

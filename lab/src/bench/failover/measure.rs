@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use super::{HEARTBEAT, Kind};
-use crate::bench::Distribution;
+use super::Kind;
 use crate::timing::LossTimes;
 
 /// A time that each loss of some kinds gives once, or once for each browser.
@@ -70,17 +69,13 @@ impl Measure {
         }
     }
 
-    /// What these losses say of it.
-    pub fn distribution<'a>(self, losses: impl IntoIterator<Item = &'a LossTimes>) -> Distribution {
-        losses.into_iter().flat_map(|loss| self.of(loss)).collect()
-    }
-
-    fn of(self, loss: &LossTimes) -> Vec<f64> {
+    /// The numbers that a loss gives, where heartbeats come at this interval.
+    pub(super) fn of(self, loss: &LossTimes, heartbeat: Duration) -> Vec<f64> {
         let (times, unit): (Vec<Duration>, _) = match self {
             Measure::KillToFin => (loss.first_closing.into_iter().collect(), MILLISECOND),
             // Without a FIN it was counted from the kill.
             Measure::CrashToTable => (loss.first_closing.and(loss.failover).into_iter().collect(), MILLISECOND),
-            Measure::SilenceToTable => (loss.failover.into_iter().collect(), HEARTBEAT),
+            Measure::SilenceToTable => (loss.failover.into_iter().collect(), heartbeat),
             Measure::CrashToReset | Measure::SilenceToReset => (loss.resets.times().to_vec(), MILLISECOND),
             Measure::CrashToByte | Measure::SilenceToByte => (loss.outages.times().to_vec(), MILLISECOND),
         };
