@@ -141,7 +141,7 @@ impl Stage<'_> {
         let mut world = sim::world::World::build(scenario)?;
         if self.wishes.trace || self.wishes.trace_packets {
             world.tell(self.wishes.trace_packets, |at, what| {
-                eprintln!("{:>12.3} ms  {what}", at.as_nanos() as f64 / 1e6)
+                eprintln!("{:>12.3} ms  {what}", at.as_nanos() as f64 / 1e6);
             });
         }
         Ok(runner::run(scenario, &mut world, |index, step| self.tell(scenario, index, step)))

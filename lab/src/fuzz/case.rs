@@ -125,7 +125,7 @@ impl fmt::Display for Case {
         let Self { seed, routes, reserve, heartbeat, misses, drain, masquerade, nodes, browsers, .. } = self;
         let pace = self.pace.map_or(String::new(), |pace| format!(", pace: {pace}/s"));
         let masquerade = if *masquerade { ", masquerade: true" } else { "" };
-        let transports: Vec<String> = self.transports.iter().map(|transport| word(transport)).collect();
+        let transports: Vec<String> = self.transports.iter().map(word).collect();
         writeln!(f, "scenario: {}", self.name())?;
         writeln!(f, "about: Drawn from seed {seed}.")?;
         writeln!(f, "only: {{engine: sim, because: it was found there and depends on its timing}}")?;
