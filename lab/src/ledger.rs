@@ -24,7 +24,7 @@ use crate::engine::{Order, Seen, Witness};
 use crate::observation::{EventId, Observation, first_event};
 use crate::scenario::{App, Condition, Fault, Hold, LossRule, Node, Ref, Scenario};
 use crate::snapshot::{HoldOutcome, LoadOutcome, LostCounts, Snapshot, StepSnapshot};
-use crate::timing::LossTimes;
+use crate::timing::{LossTimes, Spread};
 
 /// All that is known.
 #[derive(Debug)]
@@ -131,6 +131,15 @@ impl<'a> Ledger<'a> {
         self.losses.times(self.scenario)
     }
 
+    /// How long events were under way that were dispatched before the first loss, and after it.
+    pub fn deliveries(&self) -> (Spread, Spread) {
+        let first = self.losses.first();
+        let all = self.events.values().flat_map(Events::deliveries);
+        let (before, after): (Vec<_>, Vec<_>) = all.partition(|&(at, _)| first.is_none_or(|first| at < first));
+        let times = |deliveries: Vec<(Instant, Duration)>| deliveries.into_iter().map(|(_, time)| time).collect();
+        (times(before), times(after))
+    }
+
     /// Takes in what was seen.
     pub fn see(&mut self, seen: Seen) {
         let is_in_touch = match seen.by {
@@ -162,9 +171,9 @@ impl<'a> Ledger<'a> {
                     Err(Unexpected::Mistake(why)) => self.faults.push(format!("{name}: {why}")),
                 }
             }
-            (Witness::App(app), observation) => self.see_app(app, &observation),
+            (Witness::App(app), observation) => self.see_app(at, app, &observation),
             (Witness::Browser, Observation::Shown { user, event }) => {
-                if !self.show(&user, event) {
+                if !self.show(at, &user, event) {
                     self.faults.push(format!("{user} was shown event {event}, which nobody sent to it"));
                 }
             }
@@ -178,15 +187,15 @@ impl<'a> Ledger<'a> {
     }
 
     /// Returns whether somebody was to send this event to `user`. Its number tells which app.
-    fn show(&mut self, user: &str, event: EventId) -> bool {
+    fn show(&mut self, at: Instant, user: &str, event: EventId) -> bool {
         let former = self.events.iter_mut().rfind(|(app, _)| first_event(app.index()) <= event);
-        former.is_some_and(|(_, events)| events.show(user, event))
+        former.is_some_and(|(_, events)| events.show(at, user, event))
     }
 
-    fn see_app(&mut self, app: Ref<App>, observation: &Observation) {
+    fn see_app(&mut self, at: Instant, app: Ref<App>, observation: &Observation) {
         let name = &self.scenario.apps[app].name;
         match observation {
-            Observation::Sent { user, event, .. } => self.events_of(app).send(user, *event),
+            Observation::Sent { user, event, .. } => self.events_of(app).send(at, user, *event),
             Observation::Settled { event, .. } => self.events_of(app).settle(*event),
             Observation::GivenUp { user, event } => self.events_of(app).give_up(user, *event),
             Observation::FlowAnswered { index } => {

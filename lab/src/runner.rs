@@ -99,6 +99,7 @@ pub fn run(scenario: &Scenario, engine: &mut dyn Engine, mut progress: impl FnMu
     let losses = play.ledger.loss_times();
     let mut overtime = play.overtime;
     overtime.extend(timing::over_budget(scenario.budget, &losses));
+    overtime.extend(timing::over_ratio(scenario.budget, &play.ledger.deliveries()));
     Outcome {
         snapshot,
         failures,

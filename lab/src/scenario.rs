@@ -98,6 +98,9 @@ pub struct Budget {
     pub failover: Option<Duration>,
     /// Of 99 in 100 browsers that lost their node: until the first byte from another.
     pub outage_p99: Option<Duration>,
+    /// Of 99 in 100 events that are dispatched after the first loss: how many times longer they may be under way than 99
+    /// in 100 of those before it, in the same run.
+    pub delivery_ratio: Option<u32>,
 }
 
 /// A label of a scenario.

@@ -120,6 +120,16 @@ pub(crate) fn over_budget(budget: Budget, losses: &[LossTimes]) -> Vec<String> {
     over
 }
 
+/// What events that were dispatched after the first loss took longer than they may, compared with those before it.
+pub(crate) fn over_ratio(budget: Budget, (steady, disturbed): &(Spread, Spread)) -> Option<String> {
+    let (most, steady, disturbed) = (budget.delivery_ratio?, steady.percentile(99)?, disturbed.percentile(99)?);
+    (disturbed > steady * most).then(|| {
+        format!(
+            "budget: after the first loss 99 in 100 events took up to {disturbed:?}, more than {most} times {steady:?}"
+        )
+    })
+}
+
 /// Why nothing can be said about times; `None` if the lab's own timers were on time.
 pub(crate) fn invalid(late_max: Duration, overtime: &[String]) -> Option<String> {
     let reasons = overtime.join("; ");
@@ -169,7 +179,7 @@ mod tests {
         let losses = [loss("n1", 9, ms([30; 99])), loss("n2", 11, ms([80]))];
         let check = |failover: u64, outage: u64| {
             let [failover, outage] = [failover, outage].map(|millis| Some(Duration::from_millis(millis)));
-            over_budget(Budget { failover, outage_p99: outage }, &losses)
+            over_budget(Budget { failover, outage_p99: outage, ..Budget::default() }, &losses)
         };
         assert_eq!(check(11, 30), [""; 0]);
         assert_eq!(
@@ -193,6 +203,20 @@ n2, by crash: n2
    failover      none
 ";
         assert_eq!(table(&losses), expected);
+    }
+
+    #[test]
+    fn a_ratio_compares_a_run_with_itself() {
+        let check = |most| {
+            let budget = Budget { delivery_ratio: Some(most), ..Budget::default() };
+            over_ratio(budget, &(ms([4; 100]), ms([12])))
+        };
+        assert_eq!(check(3), None);
+        assert_eq!(
+            check(2).as_deref(),
+            Some("budget: after the first loss 99 in 100 events took up to 12ms, more than 2 times 4ms")
+        );
+        assert_eq!(over_ratio(Budget::default(), &(ms([1]), ms([1_000]))), None);
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub struct Figures {
 pub fn run(time: Duration, mut progress: impl FnMut(u64)) -> anyhow::Result<Figures> {
     let begin = Instant::now();
     let (mut seeds, mut events, mut virtual_time) = (0, 0, Duration::ZERO);
-    while begin.elapsed() < time {
+    while seeds == 0 || begin.elapsed() < time {
         seeds += 1;
         let text = STANDARD.replace("router:", &format!("seed: {seeds}\nrouter:"));
         let scenario = Scenario::parse("bench-sim.yaml", &text).map_err(|mistakes| anyhow::anyhow!("{mistakes}"))?;

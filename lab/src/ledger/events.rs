@@ -1,6 +1,9 @@
 //! What became of the events of one app.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+use halod_core::time::Instant;
 
 use crate::observation::EventId;
 use crate::scenario::Retries;
@@ -23,6 +26,9 @@ struct EventView {
     settled: bool,
     given_up: bool,
     shown: u32,
+    /// When it was dispatched for the first time, and when it was shown.
+    sent_at: Option<Instant>,
+    shown_at: Option<Instant>,
 }
 
 /// Events, counted.
@@ -54,8 +60,8 @@ impl Events {
         self.expected += events;
     }
 
-    pub(super) fn send(&mut self, user: &str, event: EventId) {
-        self.view(user, event);
+    pub(super) fn send(&mut self, at: Instant, user: &str, event: EventId) {
+        self.view(user, event).sent_at.get_or_insert(at);
     }
 
     pub(super) fn settle(&mut self, event: EventId) {
@@ -76,12 +82,14 @@ impl Events {
 
     /// A browser has shown an event. Returns whether it is one of this app's, for this user. Reports of two hosts may
     /// cross, so an event may be shown before it is known to be sent.
-    pub(super) fn show(&mut self, user: &str, event: EventId) -> bool {
+    pub(super) fn show(&mut self, at: Instant, user: &str, event: EventId) -> bool {
         let is_expected = event.checked_sub(self.first).is_some_and(|before| before < self.expected);
         if !is_expected || self.by_id.get(&event).is_some_and(|view| view.user != user) {
             return false;
         }
-        self.view(user, event).shown += 1;
+        let view = self.view(user, event);
+        view.shown += 1;
+        view.shown_at.get_or_insert(at);
         let latest = self.latest_shown.entry(user.to_owned()).or_default();
         if event < *latest {
             self.out_of_order += 1;
@@ -96,6 +104,8 @@ impl Events {
             settled: false,
             given_up: false,
             shown: 0,
+            sent_at: None,
+            shown_at: None,
         })
     }
 
@@ -110,6 +120,11 @@ impl Events {
             shown_twice: count(|view| view.shown > 1),
             out_of_order: self.out_of_order,
         }
+    }
+
+    /// When each event was dispatched that was shown, and how long it was under way.
+    pub(super) fn deliveries(&self) -> impl Iterator<Item = (Instant, Duration)> {
+        self.by_id.values().filter_map(|view| Some((view.sent_at?, view.shown_at?.since(view.sent_at?))))
     }
 
     /// Whether nothing more will come of the events, but what is on its way to a browser.
@@ -131,6 +146,8 @@ impl Events {
 mod tests {
     use super::*;
 
+    const NOW: Instant = Instant::ORIGIN;
+
     fn events(expected: u64) -> Events {
         let mut events = Events::new(1);
         events.expect(expected);
@@ -141,10 +158,10 @@ mod tests {
     fn what_is_sent_again_counts_once_and_what_is_shown_again_twice() {
         let mut events = events(2);
         for event in [1, 1, 2] {
-            events.send("alice", event);
+            events.send(NOW, "alice", event);
         }
         for event in [1, 2, 1] {
-            assert!(events.show("alice", event));
+            assert!(events.show(NOW, "alice", event));
         }
         let counts = events.counts();
         assert_eq!((counts.sent, counts.shown, counts.shown_twice, counts.out_of_order), (2, 2, 1, 1));
@@ -153,18 +170,18 @@ mod tests {
     #[test]
     fn an_event_of_another_user_or_beyond_the_load_is_nobodys() {
         let mut events = events(2);
-        events.send("alice", 1);
-        assert!(!events.show("bob", 1));
-        assert!(!events.show("alice", 3));
-        assert!(!events.show("alice", 0));
+        events.send(NOW, "alice", 1);
+        assert!(!events.show(NOW, "bob", 1));
+        assert!(!events.show(NOW, "alice", 3));
+        assert!(!events.show(NOW, "alice", 0));
         assert_eq!(events.counts().sent, 1);
     }
 
     #[test]
     fn a_load_is_done_when_all_is_answered_and_shown() {
         let mut events = events(1);
-        events.send("alice", 1);
-        events.show("alice", 1);
+        events.send(NOW, "alice", 1);
+        events.show(NOW, "alice", 1);
         let check = |events: &Events| events.check_done(Retries::UntilSuccess);
         assert_eq!(check(&events), Err("of 1 events, 1 are sent, 0 answered, 1 shown".into()));
         events.settle(1);
@@ -174,13 +191,13 @@ mod tests {
     #[test]
     fn an_event_that_is_tried_once_is_done_when_it_is_answered_or_given_up() {
         let mut events = events(3);
-        (1..=3).for_each(|event| events.send("alice", event));
+        (1..=3).for_each(|event| events.send(NOW, "alice", event));
         events.settle(1);
         events.give_up("alice", 2);
         let check = |events: &Events| events.check_done(Retries::None);
         assert_eq!(check(&events), Err("of 3 events, 3 are sent, 2 answered, 0 shown".into()));
         events.settle(3);
-        events.show("alice", 3);
+        events.show(NOW, "alice", 3);
         assert_eq!(check(&events), Ok(()));
         assert_eq!(events.lost().collect::<Vec<_>>(), [("alice", true), ("alice", false)]);
     }

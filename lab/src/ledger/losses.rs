@@ -99,6 +99,11 @@ impl Losses {
         });
     }
 
+    /// When the first node was lost.
+    pub(super) fn first(&self) -> Option<Instant> {
+        self.losses.first().map(|loss| loss.at)
+    }
+
     /// Whether a node, when it was lost last, had routes to be taken over.
     pub(super) fn owned_routes(&self, node: Ref<Node>) -> bool {
         self.last(node).is_some_and(|loss| !loss.routes.is_empty())

@@ -133,7 +133,10 @@ fn budget(mistakes: &mut Mistakes, budget: &file::Budget, router: &Router, hosts
     let round_trip = hosts.nodes.iter().map(|node| node.link.round_trip()).max().unwrap_or_default();
     let measures = Measures { heartbeat: router.heartbeat, round_trip };
     let mut length = |span: &Option<Unit<Span>>| Some(mistakes.quantity(span.as_ref()?)?.length(measures));
-    Budget { failover: length(&budget.failover), outage_p99: length(&budget.outage_p99) }
+    let (failover, outage_p99) = (length(&budget.failover), length(&budget.outage_p99));
+    let delivery_ratio =
+        budget.delivery_ratio.as_ref().filter(|ratio| mistakes.count(ratio, "times longer", 1_000_000));
+    Budget { failover, outage_p99, delivery_ratio: delivery_ratio.map(|ratio| ratio.value) }
 }
 
 #[cfg(test)]

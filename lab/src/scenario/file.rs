@@ -71,6 +71,9 @@ pub(crate) struct Budget {
     pub(crate) failover: Option<Unit<Span>>,
     /// From the loss of its node to a browser's first byte from another, for 99 in 100.
     pub(crate) outage_p99: Option<Unit<Span>>,
+    /// How many times longer 99 in 100 events may be under way that are dispatched after the first loss than 99 in 100 of
+    /// those before it.
+    pub(crate) delivery_ratio: Option<At<u32>>,
 }
 
 /// The one engine that can run a scenario.

@@ -172,11 +172,9 @@ impl Control {
     }
 
     fn welcomed(&mut self, now: Instant, conn: ConnId, welcome: Welcome, connections: u64, wire: &mut Wire) {
-        let former = self.current.replace(conn).filter(|former| *former != conn);
-        if let Some(former) = former {
-            self.sessions.remove(&former);
-            wire.abort(former);
-        }
+        self.current = Some(conn);
+        // Whatever else there is belongs to a session that is over: what comes by it late must not be taken for news.
+        self.sessions.extract_if(.., |&other, _| other != conn).for_each(|(other, _)| wire.abort(other));
         self.redial_at = None;
         self.backoff.reset();
         let Welcome { token, state, id, routes, epoch, heartbeat_ms, misses, .. } = welcome;
