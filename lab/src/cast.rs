@@ -1,6 +1,7 @@
 //! Who plays in a scenario: what its hosts, their links and their processes are made from, the same on every engine.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use halod_core::ids::Side;
@@ -250,6 +251,12 @@ pub fn seed(of_scenario: u64, name: &str, number: u64) -> u64 {
     hash
 }
 
+/// The ports that an app dials from, if they are counted.
+pub fn local_ports(app: &App) -> Option<RangeInclusive<u16>> {
+    let first = addresses::LOCAL_PORT_FIRST;
+    app.ports.map(|ports| first..=first + (ports - 1))
+}
+
 /// What a link does with packets.
 pub fn link(link: &Link) -> LinkConfig {
     let narrow = Some(link.mtu).filter(|&mtu| mtu < MTU);
@@ -258,6 +265,7 @@ pub fn link(link: &Link) -> LinkConfig {
         delay_max: link.delay.max,
         reorders: link.reorders,
         loss: link.loss.fraction(),
+        duplicates: link.duplicates.fraction(),
         mtu: narrow,
     }
 }

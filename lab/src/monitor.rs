@@ -4,22 +4,25 @@
 //! own judge. The first thing that is wrong is kept.
 
 mod flows;
+mod pace;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use halod_core::cluster::ClusterConfig;
-use halod_core::ids::{Epoch, NodeId};
+use halod_core::ids::{Epoch, NodeId, Side};
 use halod_core::rewrite::{RewriteConfig, Stage};
-use halod_core::routing::{Routing, SessionId};
+use halod_core::routing::{Member, Routing, SessionId};
 use halod_core::service::ServicePorts;
 use halod_core::time::Instant;
 
 use self::flows::Flows;
 pub(crate) use self::flows::Head;
+use self::pace::Pace;
 use self::table::Tables;
 use crate::network::tcp_endpoints;
 
@@ -51,12 +54,20 @@ pub enum Rule {
     Table,
     /// The epoch grows with every change of an owner, and never falls.
     Epoch,
+    /// A session holds one id at most.
+    OneId,
     /// A session that is over owns no route.
     NoneDead,
     /// A node that is gone for longer than it takes to notice owns no route.
     Noticed,
     /// All packets of a flow reach one node.
     OneNode,
+    /// No two flows look the same to a node.
+    Distinct,
+    /// An app is told at once that the node of its flow is lost.
+    AppsTold,
+    /// Browsers are ended no faster than at the pace.
+    Pace,
     /// The flow table holds no more than the flows that were begun.
     Bounded,
 }
@@ -67,6 +78,7 @@ pub(crate) struct Monitor {
     tables: Tables,
     ports: ServicePorts,
     addresses: Vec<IpAddr>,
+    heartbeat: Duration,
     /// A dead node has to be noticed within this time.
     notice: Duration,
     epoch: Epoch,
@@ -74,11 +86,12 @@ pub(crate) struct Monitor {
     holders: Vec<SessionId>,
     owners: Vec<Option<NodeId>>,
     /// Who is registered, and since when.
-    members: BTreeMap<SessionId, Instant>,
+    members: BTreeMap<SessionId, (Instant, Arc<Member>)>,
     gone: BTreeSet<SessionId>,
     /// Sessions whose process is dead, and until when they may own routes.
     dead: BTreeMap<SessionId, Instant>,
     flows: Flows,
+    pace: Pace,
     broken: Option<Broken>,
 }
 
@@ -89,6 +102,7 @@ impl Monitor {
             tables: Tables::new(cluster.routes),
             ports: plane.ports,
             addresses: plane.addresses.clone(),
+            heartbeat: cluster.heartbeat,
             // The heartbeats that are forgiven and one more, and then a redial that nobody answers.
             notice: cluster.heartbeat * (cluster.misses + 2) + cluster.redial_timeout,
             epoch: Epoch::default(),
@@ -98,6 +112,7 @@ impl Monitor {
             gone: BTreeSet::new(),
             dead: BTreeMap::new(),
             flows: Flows::default(),
+            pace: Pace::new(cluster.pace),
             broken: None,
         }
     }
@@ -120,9 +135,17 @@ impl Monitor {
         if routing.epoch < self.epoch || changed && routing.epoch == self.epoch {
             self.report(now, Rule::Epoch, format!("from {} to {}", self.epoch, routing.epoch));
         }
-        let since = |session: &SessionId| (*session, self.members.get(session).copied().unwrap_or(now));
-        let members: BTreeMap<SessionId, Instant> = routing.members.keys().map(since).collect();
-        self.gone.extend(self.members.keys().filter(|session| !members.contains_key(session)));
+        if holders.iter().collect::<BTreeSet<_>>().len() < holders.len() {
+            self.report(now, Rule::OneId, format!("the holders of ids 1, 2 and so on are {holders:?}"));
+        }
+        let since = |session: &SessionId| self.members.get(session).map_or(now, |&(since, _)| since);
+        let members: BTreeMap<SessionId, (Instant, Arc<Member>)> =
+            routing.members.iter().map(|(id, member)| (*id, (since(id), Arc::clone(member)))).collect();
+        for (&session, (_, member)) in self.members.iter().filter(|(session, _)| !members.contains_key(session)) {
+            self.gone.insert(session);
+            let for_apps: Vec<SocketAddr> = member.app.iter().collect();
+            self.flows.see_lost(&for_apps, now + self.heartbeat);
+        }
         let of_the_gone = |session: &&SessionId| self.gone.contains(session) || !members.contains_key(session);
         if let Some(session) = holders.iter().find(of_the_gone) {
             self.report(now, Rule::NoneDead, format!("session {session} holds an id after its end"));
@@ -164,13 +187,32 @@ impl Monitor {
     /// The plane has decided about a segment: `after` is what goes on, if it does.
     pub(crate) fn see_packet(&mut self, stage: Stage, before: Head, after: Option<&[u8]>) {
         match (stage, after.and_then(tcp_endpoints)) {
-            (Stage::Egress { .. }, Some((service, client))) => self.flows.see_answered(client, service, before.source),
+            (Stage::Egress { .. }, Some(ends)) => self.flows.see_leaving(before, ends),
             (Stage::Ingress, ends) if self.is_service(before.destination) => match ends {
-                Some((_, node)) if node != before.destination => self.flows.see_forwarded(before, node),
+                Some(look) if look.1 != before.destination => self.flows.see_forwarded(before, look),
                 None if before.flags.is_initial_syn() => self.flows.see_held(before.source, before.destination),
                 _ => {}
             },
             _ => {}
+        }
+    }
+
+    /// The plane has answered a packet.
+    pub(crate) fn see_answer(&mut self, answer: &mut [u8]) {
+        if let Some(answer) = Head::of(answer) {
+            self.flows.see_said(answer);
+        }
+    }
+
+    /// The plane has sent a packet of its own accord.
+    pub(crate) fn see_sent(&mut self, now: Instant, packet: &mut [u8]) {
+        let Some(packet) = Head::of(packet) else { return };
+        let is_browsers = matches!(self.ports.locate(packet.source.port()), Some((Side::Browser, _)));
+        if self.flows.see_said(packet)
+            && is_browsers
+            && let Some(count) = self.pace.see_end(now)
+        {
+            self.report(now, Rule::Pace, format!("{count} browsers are ended within a second"));
         }
     }
 
@@ -185,7 +227,7 @@ impl Monitor {
             .values()
             .filter(|member| member.service_addresses().any(|address| host.contains(&address.ip())));
         let deadline = |session: SessionId| {
-            let is_young = self.members.get(&session).is_none_or(|&since| now.since(since) < YOUNG);
+            let is_young = self.members.get(&session).is_none_or(|&(since, _)| now.since(since) < YOUNG);
             now + if is_young { self.notice.max(UNHEARD) } else { self.notice }
         };
         self.dead.extend(on_host.map(|member| (member.session, deadline(member.session))));
@@ -208,8 +250,14 @@ impl Monitor {
             let begun = self.flows.begun();
             self.report(now, Rule::Bounded, format!("the flow table has {flow_count} flows; {begun} were begun"));
         }
-        if let Some(what) = self.flows.take_wrong() {
+        if let Some(what) = self.flows.take_moved() {
             self.report(now, Rule::OneNode, what);
+        }
+        if let Some(what) = self.flows.take_mixed() {
+            self.report(now, Rule::Distinct, what);
+        }
+        if let Some(what) = self.flows.untold(now) {
+            self.report(now, Rule::AppsTold, what);
         }
     }
 
@@ -232,9 +280,13 @@ impl fmt::Display for Rule {
             Rule::Balance => "balanced",
             Rule::Table => "table-of-n-and-m",
             Rule::Epoch => "epochs-grow",
+            Rule::OneId => "one-id-per-node",
             Rule::NoneDead => "no-route-on-a-lost-node",
             Rule::Noticed => "deaths-are-noticed",
             Rule::OneNode => "flows-keep-their-node",
+            Rule::Distinct => "flows-look-different",
+            Rule::AppsTold => "apps-are-told-of-losses",
+            Rule::Pace => "pace",
             Rule::Bounded => "flow-table-bounded",
         })
     }

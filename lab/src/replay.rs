@@ -96,7 +96,8 @@ impl Replay {
             Input::Packet(headers) => self.show(at, &headers),
         }
         self.take_outputs(at, listener);
-        while self.plane.poll_transmit().is_some() {
+        while let Some(mut packet) = self.plane.poll_transmit() {
+            self.monitor.see_sent(at, &mut packet);
             self.summary.packets_sent += 1;
         }
         self.summary.see_flows(self.monitor.flows_begun(), self.plane.flow_count());
@@ -118,6 +119,9 @@ impl Replay {
         let before = monitor::Head::of(&mut packet);
         let verdict = self.plane.handle(at, headers.stage, &mut packet);
         let goes_on = matches!(verdict, Verdict::Accept | Verdict::Rewritten);
+        if let Verdict::Answer(reset) = verdict {
+            self.monitor.see_answer(&mut reset.to_vec());
+        }
         if let Some(before) = before {
             self.monitor.see_packet(headers.stage, before, goes_on.then_some(&packet));
         }

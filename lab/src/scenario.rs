@@ -282,6 +282,8 @@ pub struct Link {
     pub reorders: bool,
     /// How many packets are lost, in each direction.
     pub loss: Percent,
+    /// How many packets arrive twice, in each direction.
+    pub duplicates: Percent,
     /// The largest IP packet that gets through, in bytes, at least 1280. The ends do not know it.
     pub mtu: u16,
 }
@@ -295,7 +297,13 @@ impl Link {
 
 impl Default for Link {
     fn default() -> Self {
-        Self { delay: Delay::default(), reorders: false, loss: Percent::default(), mtu: 1500 }
+        Self {
+            delay: Delay::default(),
+            reorders: false,
+            loss: Percent::default(),
+            duplicates: Percent::default(),
+            mtu: 1500,
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 use halod_core::time::Instant;
 
@@ -23,6 +24,7 @@ mod stack;
 mod tcp;
 mod udp;
 
+pub use ports::DYNAMIC_PORTS;
 use stack::Stack;
 
 /// One actor with its stack.
@@ -36,6 +38,8 @@ pub struct StackConfig {
     pub addresses: Vec<IpAddr>,
     /// The TCP ports that it listens on, on all addresses.
     pub listen: Vec<u16>,
+    /// The ports that connections are dialled from.
+    pub local_ports: RangeInclusive<u16>,
     /// The port of its UDP socket; 0 stands for any that is free, `None` for no socket.
     pub udp: Option<u16>,
     /// The buffers of each of its TCP sockets.

@@ -1,39 +1,39 @@
 //! Builds packets that belong to no connection, whole or damaged on purpose.
+//!
+//! Not with the code of HaloD, which is to judge them: a checksum that it gets wrong would be right here.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use halod_core::wire::checksum::Sum;
-use halod_core::wire::{Packet, TcpFlags, TcpSegment};
+use etherparse::{Ipv4Header, PacketBuilder, TcpHeader};
+use halod_core::wire::{Packet, TcpFlags};
 
 use crate::scenario::{Stray, TcpFlag};
 
 /// Four NOPs (RFC 9293, 3.1), so that the header is a word longer.
 const OPTIONS: [u8; 4] = [1; 4];
-const TCP_HEADER_LENGTH: usize = 20;
+const HOP_LIMIT: u8 = 64;
 
 /// The packet of a `stray` step between two ends.
+///
+/// # Panics
+///
+/// If they are of different IP versions.
 pub fn packet(stray: &Stray, source: SocketAddr, destination: SocketAddr) -> Vec<u8> {
-    let flags = stray.flags.iter().fold(TcpFlags(0), |all, flag| TcpFlags(all.0 | bit(*flag).0));
-    let segment = TcpSegment {
-        source,
-        destination,
-        sequence: 1_000_000,
-        acknowledgement: if flags.contains(TcpFlags::ACK) { 2_000_000 } else { 0 },
-        flags,
-        window: 1024,
-        payload: if flags.contains(TcpFlags::PSH) { b"stray" } else { b"" },
-    };
-    let mut packet = segment.to_bytes();
-    let tcp_start = if source.is_ipv4() { 20 } else { 40 };
+    let mut tcp = TcpHeader::new(source.port(), destination.port(), 1_000_000, 1024);
+    stray.flags.iter().for_each(|flag| set(&mut tcp, *flag));
     if stray.options {
-        let options_start = tcp_start + TCP_HEADER_LENGTH;
-        packet.splice(options_start..options_start, OPTIONS);
-        packet[tcp_start + 12] += 1 << 4;
-        state_length(&mut packet);
-        if let Ok(Packet::Tcp(mut tcp)) = Packet::parse(&mut packet) {
-            tcp.complete_checksum();
-        }
+        tcp.set_options_raw(&OPTIONS).expect("a word of options fits");
     }
+    // Of an odd length, so that the checksum is not as simple as it can be.
+    let payload: &[u8] = if tcp.psh { b"stray" } else { b"" };
+    let ip = match (source.ip(), destination.ip()) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => PacketBuilder::ipv4(from.octets(), to.octets(), HOP_LIMIT),
+        (IpAddr::V6(from), IpAddr::V6(to)) => PacketBuilder::ipv6(from.octets(), to.octets(), HOP_LIMIT),
+        _ => panic!("source and destination are of different IP versions"),
+    };
+    let mut packet = Vec::new();
+    ip.tcp_header(tcp).write(&mut packet, payload).expect("a vector takes all, and a stray packet is short");
+    let tcp_start = if source.is_ipv4() { Ipv4Header::MIN_LEN } else { etherparse::Ipv6Header::LEN };
     if stray.bad_checksum {
         packet[tcp_start + 16] ^= 0xff;
     }
@@ -52,22 +52,21 @@ pub fn is_reset(mut packet: Vec<u8>) -> bool {
 /// Makes the IP header tell the length that the packet has.
 fn state_length(packet: &mut [u8]) {
     let length = u16::try_from(packet.len()).expect("a stray packet is short");
-    if packet[0] >> 4 == 4 {
-        packet[2..4].copy_from_slice(&length.to_be_bytes());
-        packet[10..12].fill(0);
-        let checksum = Sum::of(&packet[..20]).checksum();
-        packet[10..12].copy_from_slice(&checksum);
+    if let Ok((mut header, _)) = Ipv4Header::from_slice(packet) {
+        header.total_len = length;
+        header.header_checksum = header.calc_header_checksum();
+        packet[..Ipv4Header::MIN_LEN].copy_from_slice(&header.to_bytes());
     } else {
         packet[4..6].copy_from_slice(&(length - 40).to_be_bytes());
     }
 }
 
-fn bit(flag: TcpFlag) -> TcpFlags {
+fn set(tcp: &mut TcpHeader, flag: TcpFlag) {
     match flag {
-        TcpFlag::Fin => TcpFlags::FIN,
-        TcpFlag::Syn => TcpFlags::SYN,
-        TcpFlag::Rst => TcpFlags::RST,
-        TcpFlag::Psh => TcpFlags::PSH,
-        TcpFlag::Ack => TcpFlags::ACK,
+        TcpFlag::Fin => tcp.fin = true,
+        TcpFlag::Syn => tcp.syn = true,
+        TcpFlag::Rst => tcp.rst = true,
+        TcpFlag::Psh => tcp.psh = true,
+        TcpFlag::Ack => (tcp.ack, tcp.acknowledgment_number) = (true, 2_000_000),
     }
 }

@@ -7,9 +7,25 @@
 // What iterates over a hash table has no order; clippy.toml bans the methods, this the loops.
 #![deny(clippy::iter_over_hash_type)]
 
+/// Whether the core is broken on purpose in this way: never, unless it was built with the feature `mutants`.
+#[cfg(not(feature = "mutants"))]
+macro_rules! mutant {
+    ($mutant:ident) => {
+        false
+    };
+}
+#[cfg(feature = "mutants")]
+macro_rules! mutant {
+    ($mutant:ident) => {
+        crate::mutant::is_made(crate::mutant::Mutant::$mutant)
+    };
+}
+
 pub mod cluster;
 pub mod flow;
 pub mod ids;
+#[cfg(feature = "mutants")]
+pub mod mutant;
 pub mod protocol;
 pub mod record;
 pub mod rewrite;

@@ -146,10 +146,13 @@ impl Rewrite {
         self.departed.extend(gone.iter().map(|node| (*node, Arc::clone(&former.members[node]))));
         let came: Vec<Arc<Member>> = self.routing.members.values().cloned().collect();
         for member in came.iter().filter(|member| !former.members.contains_key(&member.session)) {
-            self.clear_leftovers(now, member);
+            if !mutant!(LeftoversNotCleared) {
+                self.clear_leftovers(now, member);
+            }
         }
         self.masquerades = masquerades;
-        let unanswered: Vec<_> = gone.iter().flat_map(|&node| self.flows.take_unanswered(node)).collect();
+        let answered_for = if mutant!(UnansweredSynsForgotten) { &[][..] } else { &gone };
+        let unanswered: Vec<_> = answered_for.iter().flat_map(|&node| self.flows.take_unanswered(node)).collect();
         self.review_addresses();
         for syn in self.held.take().map(Vec::into_boxed_slice).chain(unanswered) {
             self.decide_held(now, &mut syn.into_vec());
@@ -164,7 +167,9 @@ impl Rewrite {
                     Decision::Now(verdict) => verdict,
                     Decision::Begun(key) => self.forward_first(key, packet),
                     Decision::Later(key) => {
-                        self.held.hold(key, packet);
+                        if !mutant!(HeldSynsDropped) {
+                            self.held.hold(key, packet);
+                        }
                         Verdict::Drop
                     }
                 },
@@ -281,6 +286,11 @@ impl Rewrite {
             return Decision::Now(self.refuse_late(now, key, &packet));
         }
         forward(&mut packet, flow);
+        if mutant!(FlowFollowsTheTable)
+            && let Some(node) = self.routing.owner(route).and_then(|owner| owner.address(side, source.ip()))
+        {
+            packet.rewrite_destination(node);
+        }
         self.flows.note(now, key, Sender::Client, &packet);
         if packet.flags().contains(TcpFlags::RST) {
             self.endings.forget((key, Sender::Client));

@@ -73,7 +73,8 @@ impl RouteTable {
             return None;
         }
         let joiner = NodeId::from_index(nodes);
-        let moves = if nodes == 0 { self.all_unowned() } else { self.take_from_the_loaded(routes / (nodes + 1)) };
+        let quota = routes / (nodes + 1) + usize::from(mutant!(QuotaOffByOne));
+        let moves = if nodes == 0 { self.all_unowned() } else { self.take_from_the_loaded(quota) };
 
         let mut own: Vec<RouteId> = moves.iter().map(|moved| moved.route).collect();
         own.sort_unstable();
@@ -90,7 +91,10 @@ impl RouteTable {
     /// brought them, to be read backwards; `None` if there is no node.
     pub fn remove_node(&mut self) -> Option<Vec<Move>> {
         let own = self.routes_by_node.pop()?;
-        let moves = self.moves_by_node.pop().expect("each node has its moves");
+        let mut moves = self.moves_by_node.pop().expect("each node has its moves");
+        if mutant!(ReverseForgotten) {
+            moves.reverse();
+        }
         let leaver = NodeId::from_index(self.routes_by_node.len());
         self.by_load.remove(&(std::cmp::Reverse(own.len()), leaver));
 
@@ -113,9 +117,13 @@ impl RouteTable {
 
     /// Steps 3 to 5 of the proposal: down the list of nodes, the highest route of each, again from the top.
     fn take_from_the_loaded(&mut self, quota: usize) -> Vec<Move> {
-        let list: Vec<NodeId> = self.by_load.iter().take(quota).map(|&(_, node)| node).collect();
+        let among = if mutant!(TieBreak) { self.node_count() } else { quota };
+        let mut list: Vec<_> = self.by_load.iter().take(among).copied().collect();
+        if mutant!(TieBreak) {
+            list.sort_by_key(|&(load, node)| (load, std::cmp::Reverse(node)));
+        }
         let mut moves = Vec::with_capacity(quota);
-        for &node in list.iter().cycle().take(quota) {
+        for &(_, node) in list.iter().cycle().take(quota) {
             let routes = &mut self.routes_by_node[node.index()];
             let route = routes.pop().expect("a node in the list owns more routes than the joiner will");
             let left = routes.len();

@@ -22,6 +22,8 @@ pub struct LinkConfig {
     pub reorders: bool,
     /// The probability that a packet is lost, 0.0 to 1.0.
     pub loss: f64,
+    /// The probability that a packet arrives twice, each with a delay of its own.
+    pub duplicates: f64,
     /// The largest IP packet that passes, in bytes; `None` for no limit.
     pub mtu: Option<u16>,
 }
@@ -90,6 +92,12 @@ impl Link {
         Admit::DeliverAt(self.last_delivery)
     }
 
+    /// Whether the packet that is offered next is to be offered once more.
+    pub fn duplicates(&mut self) -> bool {
+        // Nothing is drawn where that never happens.
+        self.config.duplicates > 0.0 && self.random.random_bool(self.config.duplicates.clamp(0.0, 1.0))
+    }
+
     /// Treats packets like this from now on. What is under way arrives as it would have.
     pub fn configure(&mut self, config: LinkConfig) {
         self.config = config;
@@ -126,6 +134,7 @@ mod tests {
         delay_max: Duration::from_millis(6),
         reorders: false,
         loss: 0.1,
+        duplicates: 0.0,
         mtu: None,
     };
 

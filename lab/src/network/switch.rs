@@ -243,6 +243,13 @@ impl Switch {
     }
 
     fn enter(&mut self, now: Instant, direction: Direction, port: PortId, packet: Vec<u8>) {
+        if self.link(direction, port).duplicates() {
+            self.admit(now, direction, port, packet.clone());
+        }
+        self.admit(now, direction, port, packet);
+    }
+
+    fn admit(&mut self, now: Instant, direction: Direction, port: PortId, packet: Vec<u8>) {
         match self.link(direction, port).admit(now, packet.len()) {
             Admit::DeliverAt(at) => {
                 self.sequence += 1;

@@ -163,6 +163,8 @@ pub(crate) struct Link {
     pub(crate) reorders: Option<bool>,
     /// How many packets are lost, in each direction. None if not given.
     pub(crate) loss: Option<Unit<Percent>>,
+    /// How many packets arrive twice, in each direction. None if not given.
+    pub(crate) duplicates: Option<Unit<Percent>>,
     /// The largest IP packet that gets through, in bytes. The ends do not know it: their interfaces have 1500.
     pub(crate) mtu: Option<At<u16>>,
 }
@@ -280,6 +282,8 @@ pub(crate) struct Relink {
     pub(crate) reorders: Option<bool>,
     /// How many packets are lost, in each direction.
     pub(crate) loss: Option<Unit<Percent>>,
+    /// How many packets arrive twice, in each direction.
+    pub(crate) duplicates: Option<Unit<Percent>>,
 }
 
 /// Browsers that stop for a while.

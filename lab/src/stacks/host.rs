@@ -7,7 +7,7 @@ use smoltcp::iface::SocketSet;
 
 use super::StackConfig;
 use super::link::Link;
-use super::ports::Ports;
+use super::ports::{DYNAMIC_PORTS, Ports};
 use super::segment::{About, Tuple};
 use super::tcp::Tcp;
 use super::udp::Udp;
@@ -31,9 +31,9 @@ impl Host {
             addresses: config.addresses.clone(),
             listen: config.listen.clone(),
             udp_port: config.udp,
-            udp_ports: Ports::new(config.seed),
+            udp_ports: Ports::new(DYNAMIC_PORTS, config.seed),
             link: Link::new(now, config),
-            tcp: Tcp::new(config.buffers, config.seed),
+            tcp: Tcp::new(config.buffers, Ports::new(config.local_ports.clone(), config.seed)),
             udp: None,
             listening: false,
         }
@@ -44,7 +44,7 @@ impl Host {
         self.listening = true;
         self.udp = match self.udp_port {
             None => None,
-            Some(0) => self.udp_ports.take().map(Udp::bind),
+            Some(0) => self.udp_ports.take(|_| true).map(Udp::bind),
             Some(port) => Some(Udp::bind(port)),
         };
     }
@@ -64,9 +64,7 @@ impl Host {
 
     fn close_silently(&mut self) {
         self.listening = false;
-        if let Some(udp) = self.udp.take() {
-            self.udp_ports.release(udp.port);
-        }
+        self.udp = None;
     }
 
     pub(super) fn deliver(&mut self, packet: Vec<u8>) {

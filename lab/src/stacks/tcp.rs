@@ -60,10 +60,10 @@ pub(super) struct Tcp {
 }
 
 impl Tcp {
-    pub(super) fn new(buffers: Buffers, seed: u64) -> Self {
+    pub(super) fn new(buffers: Buffers, ports: Ports) -> Self {
         Self {
             buffers,
-            ports: Ports::new(seed),
+            ports,
             sockets: BTreeMap::new(),
             due: BTreeSet::new(),
             changed: VecDeque::new(),
@@ -74,12 +74,14 @@ impl Tcp {
 
     /// Opens a connection; `None` if it cannot even be tried.
     pub(super) fn dial(&mut self, link: &mut Link, id: ConnId, from: IpAddr, to: SocketAddr) -> Option<Tuple> {
-        let port = if self.sockets.len() < SOCKETS_MAX { self.ports.take()? } else { return None };
-        let tuple = Tuple { local: SocketAddr::new(from, port), peer: to };
+        if self.sockets.len() >= SOCKETS_MAX {
+            return None;
+        }
+        let tuple = |port| Tuple { local: SocketAddr::new(from, port), peer: to };
+        let tuple = tuple(self.ports.take(|port| !self.sockets.contains_key(&tuple(port)))?);
         let mut socket = new_socket(self.buffers);
         let local = IpEndpoint::from(tuple.local);
         if socket.connect(link.interface.context(), IpEndpoint::from(to), local).is_err() {
-            self.ports.release(port);
             return None;
         }
         self.sockets.insert(tuple, Entry::new(Owner::Process(id), true, socket));
@@ -287,9 +289,6 @@ impl Tcp {
         let Some(entry) = self.sockets.remove(&tuple) else { return };
         if let Some(at) = entry.due {
             self.due.remove(&(at, tuple));
-        }
-        if entry.dialled {
-            self.ports.release(tuple.local.port());
         }
         self.time_wait.retain(|waiting| *waiting != tuple);
     }

@@ -31,7 +31,15 @@ struct Pair {
 
 /// A host that listens on nothing.
 fn host(addresses: Vec<IpAddr>, seed: u64) -> StackConfig {
-    StackConfig { addresses, listen: vec![], udp: None, buffers: Buffers::SMALL, seed, mtu: 1_500 }
+    StackConfig {
+        addresses,
+        listen: vec![],
+        local_ports: DYNAMIC_PORTS,
+        udp: None,
+        buffers: Buffers::SMALL,
+        seed,
+        mtu: 1_500,
+    }
 }
 
 fn v4(last: u8) -> IpAddr {

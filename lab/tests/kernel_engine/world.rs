@@ -11,7 +11,7 @@ use lab::engines::kernel::process::{Child, Report, Said, Stderr};
 use lab::engines::kernel::tun::Tun;
 use lab::engines::kernel::wire::Stamped;
 use lab::network::{Attachment, IcmpSource, LinkConfig, PortId, Role, Segment};
-use lab::stacks::{Buffers, Observed, StackConfig, StackId};
+use lab::stacks::{Buffers, DYNAMIC_PORTS, Observed, StackConfig, StackId};
 
 use crate::puppet::{Order, Puppet, said};
 
@@ -78,6 +78,7 @@ impl World {
         let stack = StackConfig {
             addresses: vec![address],
             listen: vec![PORT],
+            local_ports: DYNAMIC_PORTS,
             udp: None,
             buffers: Buffers::SMALL,
             seed: 1,

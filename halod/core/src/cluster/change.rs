@@ -59,7 +59,9 @@ impl Cluster {
     pub(super) fn close_up(&mut self, change: &mut Change, id: NodeId) {
         let highest = NodeId::from_index(self.holders.len() - 1);
         self.remember_formers(change, id);
-        self.remember_formers(change, highest);
+        if !mutant!(HighestIdForgotten) {
+            self.remember_formers(change, highest);
+        }
         self.table.remove_node().expect("an id in use means M > 0");
         let successor = self.holders.pop().expect("an id in use means M > 0");
         if id != highest {
@@ -71,7 +73,7 @@ impl Cluster {
     pub(super) fn next_reserve(&mut self, name: Option<&str>) -> Option<SessionId> {
         let is_namesake = |node: &SessionId| name == Some(self.sessions[node].member.name.as_str());
         let place = self.reserve.iter().position(is_namesake).unwrap_or(0);
-        self.reserve.remove(place)
+        if mutant!(ReserveTakenTwice) { self.reserve.get(place).copied() } else { self.reserve.remove(place) }
     }
 
     /// The change is complete: publishes it and tells everybody concerned.
@@ -79,7 +81,7 @@ impl Cluster {
         if change.formers.is_empty() {
             return self.publish();
         }
-        self.epoch = self.epoch.next();
+        self.epoch = if mutant!(EpochNotRaised) { self.epoch } else { self.epoch.next() };
         self.publish();
         let mut gainers = change.renamed;
         let mut moved = 0;
@@ -91,7 +93,7 @@ impl Cluster {
             moved += 1;
             if let Some(owner) = owner {
                 gainers.insert(owner);
-                if self.drains.cancel(owner, route) {
+                if !mutant!(DrainNotCancelled) && self.drains.cancel(owner, route) {
                     let epoch = self.epoch;
                     self.tell(owner, ToNode::RouteReturned { route, epoch });
                 }

@@ -115,6 +115,8 @@ impl Cluster {
             flows.visit_node(node, &mut |flow| match (flow.phase, flow.side) {
                 // A half-open one is decided anew at its next SYN.
                 (FlowPhase::HalfOpen | FlowPhase::Ended, _) => {}
+                (FlowPhase::Established, Side::App) if mutant!(AppFlowsNotReset) => {}
+                (FlowPhase::Established, Side::Browser) if mutant!(BrowserFlowsNotReset) => {}
                 (FlowPhase::Established, Side::App) => {
                     self.outputs.push_back(Output::End(flow.key, toward));
                 }

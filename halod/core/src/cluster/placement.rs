@@ -17,7 +17,7 @@ pub(super) struct Headcount {
 
 /// Where a node goes that joins: "always keep at least one failover node in commission if possible".
 pub(super) fn place(count: Headcount) -> NodeState {
-    if count.active >= count.routes {
+    if count.active >= count.routes + usize::from(mutant!(MoreActiveThanRoutes)) {
         NodeState::Reserve
     } else if count.active == 0 {
         NodeState::Active

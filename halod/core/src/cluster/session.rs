@@ -76,7 +76,8 @@ impl Session {
 
     /// Takes in a heartbeat with this session's token.
     pub(super) fn hear(&mut self, now: Instant, from: SocketAddr, beat: &Heartbeat) -> Beat {
-        if from.ip() != self.peer || beat.seq <= self.seq_heard {
+        let is_old = if mutant!(HeartbeatReplayed) { beat.seq < self.seq_heard } else { beat.seq <= self.seq_heard };
+        if from.ip() != self.peer || is_old {
             return Beat::Ignored;
         }
         self.seq_heard = beat.seq;

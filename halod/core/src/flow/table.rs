@@ -351,7 +351,8 @@ impl FlowTable {
         };
         let is_free = |port| {
             let Disguise { peer, transit } = with_port(port);
-            !self.by_node.contains_key(&(peer, new.node)) && !self.by_node.contains_key(&(transit, new.node))
+            let is_taken = |client| self.by_node.contains_key(&(client, new.node)) && !mutant!(SourcePortsCollide);
+            !is_taken(peer) && !is_taken(transit)
         };
         let own = new.client.port();
         let may_keep = new.masquerade.is_none() || self.source_ports.contains(own);

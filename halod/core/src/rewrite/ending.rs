@@ -57,7 +57,9 @@ impl Endings {
             if probes + 1 < PROBES_MAX {
                 self.schedule(end, now + NEXT_PROBE, probes + 1);
             }
-            ends.push(end);
+            if !mutant!(ProbesForgotten) {
+                ends.push(end);
+            }
         }
         ends
     }

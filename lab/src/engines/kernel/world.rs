@@ -23,7 +23,7 @@ use crate::cast::{self, MTU};
 use crate::engine::Witness;
 use crate::network::{PortId, Segment};
 use crate::scenario::{App, BrowserGroup, Client, Link, Node, Ref, RunHost, Scenario};
-use crate::stacks::{Buffers, StackConfig, StackId};
+use crate::stacks::{Buffers, DYNAMIC_PORTS, StackConfig, StackId};
 
 /// What the person who runs the lab wants besides a verdict.
 #[derive(Debug, Clone, Default)]
@@ -239,9 +239,8 @@ impl<'a> World<'a> {
     }
 
     fn start_app(&mut self, app: Ref<App>, entry: &App, host: &mut KernelHost) -> anyhow::Result<()> {
-        if let Some(ports) = entry.ports {
-            let first = addresses::LOCAL_PORT_FIRST;
-            let range = format!("{first} {}", first + (ports - 1));
+        if let Some(ports) = cast::local_ports(entry) {
+            let range = format!("{} {}", ports.start(), ports.end());
             host.netns.set_sysctl("ipv4.ip_local_port_range", &range)?;
         }
         let spec = Host::App(cast::app(self.scenario, app));
@@ -257,6 +256,7 @@ impl<'a> World<'a> {
             let stack = StackConfig {
                 addresses: vec![address],
                 listen: Vec::new(),
+                local_ports: DYNAMIC_PORTS,
                 udp: None,
                 buffers: Buffers::SMALL,
                 seed,

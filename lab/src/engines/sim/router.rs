@@ -19,7 +19,7 @@ use crate::cast::{self, MTU};
 use crate::monitor::{Broken, Head, Monitor};
 use crate::network::{Segment, destination};
 use crate::scenario;
-use crate::stacks::{Buffers, StackConfig, StackId, Stacks};
+use crate::stacks::{Buffers, DYNAMIC_PORTS, StackConfig, StackId, Stacks};
 
 /// The router.
 pub(super) struct Router {
@@ -39,6 +39,7 @@ impl Router {
         let stack = StackConfig {
             addresses: addresses::router(Segment::Lan).both().to_vec(),
             listen: vec![control.port()],
+            local_ports: DYNAMIC_PORTS,
             udp: Some(control.port()),
             buffers: Buffers::LARGE,
             seed,
@@ -122,7 +123,9 @@ impl Router {
         let verdict = self.halod_mut().pass(now, stage, packet);
         let goes_on = matches!(verdict, Verdict::Accept | Verdict::Rewritten);
         if let Verdict::Answer(reset) = verdict {
-            route(reset.to_vec(), send);
+            let mut reset = reset.to_vec();
+            self.monitor.see_answer(&mut reset);
+            route(reset, send);
         }
         if let Some(before) = before {
             self.monitor.see_packet(stage, before, goes_on.then_some(&*packet));
@@ -133,7 +136,8 @@ impl Router {
     /// Sends what the plane has to send, and shows the monitor what has changed.
     fn look(&mut self, now: Instant, send: Sink<'_>) {
         let halod = self.stacks.actor_mut(self.id).expect("HaloD runs");
-        while let Some(packet) = halod.poll_transmit() {
+        while let Some(mut packet) = halod.poll_transmit() {
+            self.monitor.see_sent(now, &mut packet);
             route(packet, send);
         }
         for routing in halod.take_published() {

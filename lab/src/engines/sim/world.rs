@@ -17,7 +17,7 @@ use crate::engine::{Seen, Witness};
 use crate::monitor::Broken;
 use crate::network::{Attachment, PortId, Role, Segment, Switch, closing_source, tcp_endpoints};
 use crate::scenario::{App, BrowserGroup, Client, Link, Node, Ref, Scenario};
-use crate::stacks::{Buffers, Observed, StackConfig, StackId, Stacks};
+use crate::stacks::{Buffers, DYNAMIC_PORTS, Observed, StackConfig, StackId, Stacks};
 
 /// All hosts of a scenario, at one point of its time.
 pub struct World<'a> {
@@ -41,6 +41,8 @@ pub struct World<'a> {
     /// Who wants to hear of everything as it happens.
     tell: Option<Tell>,
     tells_packets: bool,
+    /// What has happened since time last passed.
+    at_once: u32,
     /// Starts of processes, so that each has an incarnation of its own.
     starts: u64,
 }
@@ -59,6 +61,9 @@ pub(super) struct Catch {
     pub(super) peer: SocketAddr,
     pub(super) caught: VecDeque<Vec<u8>>,
 }
+
+/// So much never happens at one point in time: something goes round in circles.
+const AT_ONCE_MAX: u32 = 1_000_000;
 
 /// Hears of everything.
 type Tell = Box<dyn FnMut(Instant, String)>;
@@ -94,6 +99,7 @@ impl<'a> World<'a> {
             transcript: Transcript::default(),
             tell: None,
             tells_packets: false,
+            at_once: 0,
             starts: 0,
         };
         world.build_hosts()?;
@@ -149,6 +155,7 @@ impl<'a> World<'a> {
             let stack = StackConfig {
                 addresses: vec![address],
                 listen: Vec::new(),
+                local_ports: DYNAMIC_PORTS,
                 udp: None,
                 buffers: Buffers::SMALL,
                 seed,
@@ -171,10 +178,15 @@ impl<'a> World<'a> {
         actor: Option<Player>,
     ) -> anyhow::Result<StackId> {
         let attachment = cast::attachment(self.scenario, name, segment, address, link);
+        let local_ports = match who {
+            Some(Witness::App(app)) => cast::local_ports(&self.scenario.apps[app]),
+            _ => None,
+        };
         let stack = StackConfig {
             addresses: address.both().to_vec(),
             udp: (!listen.is_empty()).then_some(0),
             listen,
+            local_ports: local_ports.unwrap_or(DYNAMIC_PORTS),
             buffers: Buffers::LARGE,
             seed: attachment.seed,
             mtu: MTU,
@@ -220,7 +232,10 @@ impl<'a> World<'a> {
     /// due, at most until `until`.
     pub(super) fn advance(&mut self, until: Instant) {
         self.settle();
-        self.now = self.next_wakeup().map_or(until, |next| next.min(until)).max(self.now);
+        let next = self.next_wakeup().map_or(until, |next| next.min(until)).max(self.now);
+        if next > self.now {
+            (self.now, self.at_once) = (next, 0);
+        }
         self.settle();
     }
 
@@ -234,6 +249,7 @@ impl<'a> World<'a> {
     /// Does all that is due now.
     fn settle(&mut self) {
         while self.next_wakeup().is_some_and(|next| next <= self.now) {
+            self.count();
             while let Some((port, packet)) = self.switch.poll(self.now) {
                 self.deliver(port, packet);
             }
@@ -257,7 +273,14 @@ impl<'a> World<'a> {
         }
     }
 
+    /// Something happens.
+    fn count(&mut self) {
+        self.at_once += 1;
+        assert!(self.at_once < AT_ONCE_MAX, "time stands still at {:?}", self.now.since(Instant::ORIGIN));
+    }
+
     fn deliver(&mut self, port: PortId, packet: Vec<u8>) {
+        self.count();
         self.transcript.note(self.now, &packet);
         if let (true, Some(tell)) = (self.tells_packets, &mut self.tell)
             && let Some(text) = transcript::describe(&packet)

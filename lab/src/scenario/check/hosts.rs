@@ -36,6 +36,7 @@ struct Partial {
     delay: Option<crate::scenario::Delay>,
     reorders: Option<bool>,
     loss: Option<crate::scenario::Percent>,
+    duplicates: Option<crate::scenario::Percent>,
     mtu: Option<u16>,
 }
 
@@ -50,6 +51,7 @@ impl Links {
                 delay: link.delay.as_ref().and_then(|delay| mistakes.quantity(delay)),
                 reorders: link.reorders,
                 loss: link.loss.as_ref().and_then(|loss| mistakes.quantity(loss)),
+                duplicates: link.duplicates.as_ref().and_then(|duplicates| mistakes.quantity(duplicates)),
                 mtu: link.mtu.as_ref().map(|mtu| mtu.value),
             };
             (name.value.clone(), partial)
@@ -65,6 +67,7 @@ impl Links {
             link.delay = partial.delay.unwrap_or(link.delay);
             link.reorders = partial.reorders.unwrap_or(link.reorders);
             link.loss = partial.loss.unwrap_or(link.loss);
+            link.duplicates = partial.duplicates.unwrap_or(link.duplicates);
             link.mtu = partial.mtu.unwrap_or(link.mtu);
         }
         link

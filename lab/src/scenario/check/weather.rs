@@ -11,6 +11,7 @@ impl Walk<'_> {
     pub(super) fn relink(&mut self, relink: &file::Relink) -> Option<Action> {
         let delay = relink.delay.as_ref().map(|delay| self.mistakes.quantity(delay));
         let loss = relink.loss.as_ref().map(|loss| self.mistakes.quantity(loss));
+        let duplicates = relink.duplicates.as_ref().map(|duplicates| self.mistakes.quantity(duplicates));
         let name = relink.of.value.as_str();
         let (of, mut link) = if let Some(app) = self.hosts.apps.find(|app| app.name == name) {
             (LinkOf::App(app), self.hosts.apps[app].link)
@@ -22,6 +23,7 @@ impl Walk<'_> {
         };
         link.delay = delay.unwrap_or(Some(link.delay))?;
         link.loss = loss.unwrap_or(Some(link.loss))?;
+        link.duplicates = duplicates.unwrap_or(Some(link.duplicates))?;
         link.reorders = relink.reorders.unwrap_or(link.reorders);
         Some(Action::Relink(of, link))
     }
