@@ -182,6 +182,16 @@ mod tests {
     }
 
     #[test]
+    fn some_packets_arrive_twice() {
+        let twice = |duplicates| {
+            let mut link = Link::new(LinkConfig { duplicates, ..LinkConfig::default() }, 6);
+            (0..4_000).filter(|_| link.duplicates()).count()
+        };
+        assert_eq!([twice(0.0), twice(1.0)], [0, 4_000]);
+        assert!((350..450).contains(&twice(0.1)), "10% of 4,000, not {}", twice(0.1));
+    }
+
+    #[test]
     fn the_mtu_is_the_largest_packet_that_passes() {
         let mut link = Link::new(LinkConfig { mtu: Some(1_400), ..LinkConfig::default() }, 1);
         assert_eq!(link.admit(Instant::ORIGIN, 1_400), Admit::DeliverAt(Instant::ORIGIN));
