@@ -145,6 +145,8 @@ impl Nodes {
             }
             Observation::RouteMoved { route, epoch } => {
                 view.routes.remove(&route);
+                // Of an earlier move, whose deadline has passed, nobody waits to hear any more.
+                view.draining.retain(|&(draining, _)| draining != route);
                 view.draining.insert((route, epoch));
             }
             Observation::RouteReturned { route, .. } => view.draining.retain(|&(draining, _)| draining != route),
