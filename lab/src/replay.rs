@@ -18,8 +18,8 @@ use std::sync::Arc;
 
 use halod_core::cluster::{self, Cluster, Output};
 use halod_core::flow::{FlowKey, Toward};
+use halod_core::plane::{Rewrite, Verdict};
 use halod_core::record::{Head, Input, PacketHeaders};
-use halod_core::rewrite::{Rewrite, Verdict};
 use halod_core::routing::Routing;
 use halod_core::time::Instant;
 

@@ -13,9 +13,9 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use halod_core::cluster::{Cluster, ClusterConfig, ConnId, Output};
 use halod_core::flow::SourcePorts;
 use halod_core::ids::{RouteId, Side};
+use halod_core::plane::{PlaneConfig, Rewrite, Stage, Verdict};
 use halod_core::protocol::{Endpoints, FromNode, Hello, Incarnation, PROTOCOL_VERSION, Token};
 use halod_core::record::write_packet;
-use halod_core::rewrite::{Rewrite, RewriteConfig, Stage, Verdict};
 use halod_core::route_table::{Move, RouteTable};
 use halod_core::routing::{Routing, SessionId};
 use halod_core::service::ServicePorts;
@@ -101,7 +101,7 @@ fn rewrite(c: &mut Criterion) {
 /// A client's packet of an established flow: parsed, found in the flow table, rewritten and noted.
 fn plane(c: &mut Criterion) {
     let mut group = c.benchmark_group("plane");
-    let mut plane = Rewrite::new(RewriteConfig {
+    let mut plane = Rewrite::new(PlaneConfig {
         ports: service_ports(),
         addresses: vec![SERVICE],
         source_ports: SourcePorts::new(&(1_024..=32_767)).expect("a range with ports in it"),

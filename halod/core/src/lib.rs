@@ -26,9 +26,9 @@ pub mod flow;
 pub mod ids;
 #[cfg(feature = "mutants")]
 pub mod mutant;
+pub mod plane;
 pub mod protocol;
 pub mod record;
-pub mod rewrite;
 pub mod route_table;
 pub mod routing;
 pub mod service;

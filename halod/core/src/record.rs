@@ -27,7 +27,7 @@ pub use self::packet::PacketHeaders;
 use crate::cluster::{self, ClusterConfig};
 use crate::flow::{FlowKey, Toward};
 use crate::ids::Epoch;
-use crate::rewrite::{RewriteConfig, Stage};
+use crate::plane::{PlaneConfig, Stage};
 use crate::time::Instant;
 
 /// The version of the format that this crate reads and writes.
@@ -45,7 +45,7 @@ pub struct Head {
     /// The policy of the cluster.
     pub cluster: ClusterConfig,
     /// The config of the plane.
-    pub plane: RewriteConfig,
+    pub plane: PlaneConfig,
 }
 
 /// One thing that the core was told.
@@ -54,10 +54,10 @@ pub struct Head {
 pub enum Input {
     /// Something happened at the control port.
     Cluster(cluster::Input),
-    /// First [`Rewrite::timeout`](crate::rewrite::Rewrite::timeout), then
+    /// First [`Rewrite::timeout`](crate::plane::Rewrite::timeout), then
     /// [`Cluster::timeout`](crate::cluster::Cluster::timeout).
     Timeout,
-    /// [`Rewrite::expire`](crate::rewrite::Rewrite::expire)
+    /// [`Rewrite::expire`](crate::plane::Rewrite::expire)
     Expire,
     /// The plane was given the next routing that the cluster had put out. What it is follows from the inputs before; the
     /// line says when that was among the packets.
@@ -74,7 +74,7 @@ pub enum Input {
         /// Who is told.
         toward: Toward,
     },
-    /// [`Rewrite::handle`](crate::rewrite::Rewrite::handle)
+    /// [`Rewrite::handle`](crate::plane::Rewrite::handle)
     Packet(PacketHeaders),
 }
 
@@ -119,7 +119,7 @@ pub enum LineError {
 
 impl Head {
     /// The head of a record that begins when a cluster with this config does.
-    pub fn new(at: Instant, cluster: ClusterConfig, plane: RewriteConfig) -> Self {
+    pub fn new(at: Instant, cluster: ClusterConfig, plane: PlaneConfig) -> Self {
         Self { halod_record: RECORD_VERSION, by: env!("CARGO_PKG_VERSION").into(), at, cluster, plane }
     }
 

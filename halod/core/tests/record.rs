@@ -9,9 +9,9 @@ use std::time::Duration;
 use halod_core::cluster::{self, ClusterConfig, ConnId};
 use halod_core::flow::{FlowKey, SourcePorts, Toward};
 use halod_core::ids::Epoch;
+use halod_core::plane::{PlaneConfig, Stage};
 use halod_core::protocol::{DecodeError, FromNode, Heartbeat, Token, decode_from_node};
 use halod_core::record::{End, Head, Input, Line, LineError, PacketHeaders, write_cluster_input, write_packet};
-use halod_core::rewrite::{RewriteConfig, Stage};
 use halod_core::routing::SessionId;
 use halod_core::service::ServicePorts;
 use halod_core::time::Instant;
@@ -116,7 +116,7 @@ fn head() -> Head {
         redial_timeout: Duration::from_millis(250),
         own_addresses: vec!["10.2.0.1".parse().unwrap()],
     };
-    let plane = RewriteConfig {
+    let plane = PlaneConfig {
         ports: ServicePorts::new(24, 65_512..=65_535, 1..=24).unwrap(),
         addresses: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
         source_ports: SourcePorts::new(&(0..=65_535)).unwrap(),

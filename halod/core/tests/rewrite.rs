@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use halod_core::flow::{FlowKey, Flows, SourcePorts, Toward};
 use halod_core::ids::{Epoch, NodeId, RouteId};
+use halod_core::plane::{PlaneConfig, Rewrite, Stage, Verdict};
 use halod_core::protocol::Endpoints;
-use halod_core::rewrite::{Rewrite, RewriteConfig, Stage, Verdict};
 use halod_core::routing::{Member, Routing, SessionId};
 use halod_core::service::ServicePorts;
 use halod_core::time::Instant;
@@ -32,7 +32,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let plane = Rewrite::new(RewriteConfig {
+        let plane = Rewrite::new(PlaneConfig {
             ports: ServicePorts::new(4, 8001..=8004, 9001..=9004).unwrap(),
             addresses: vec![ip("192.0.2.1"), ip("2001:db8::1")],
             source_ports: SourcePorts::new(&(20_000..=20_009)).unwrap(),

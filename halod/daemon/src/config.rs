@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use halod_core::cluster::ClusterConfig;
 use halod_core::flow::SourcePorts;
-use halod_core::rewrite::RewriteConfig;
+use halod_core::plane::PlaneConfig;
 use halod_core::service::ServicePorts;
 
 use self::mistake::Mistake;
@@ -109,8 +109,8 @@ impl Config {
     }
 
     /// The `rewrite` plane. `seed` keeps others from predicting the hashes of its flow table.
-    pub fn rewrite(&self, seed: u64) -> RewriteConfig {
-        RewriteConfig {
+    pub fn rewrite(&self, seed: u64) -> PlaneConfig {
+        PlaneConfig {
             ports: self.ports,
             addresses: self.addresses.clone(),
             source_ports: SourcePorts::new(&SOURCE_PORTS).expect("a constant range with ports in it"),

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use halod_core::cluster::Cluster;
 use halod_core::flow::{FlowKey, Toward};
+use halod_core::plane::{Rewrite, Stage, Verdict};
 use halod_core::record::Input;
-use halod_core::rewrite::{Rewrite, Stage, Verdict};
 use halod_core::routing::Routing;
 use halod_core::time::Instant;
 use nfq::Queue;

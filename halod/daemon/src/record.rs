@@ -19,8 +19,8 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use halod_core::cluster;
+use halod_core::plane::Stage;
 use halod_core::record::{End, Head, Input, write_cluster_input, write_packet};
-use halod_core::rewrite::Stage;
 use halod_core::time::Instant;
 
 /// Bytes that may wait for the disk, and as many that are being written.

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use halod_core::cluster::{Cluster, ClusterConfig, ConnId, Input as ClusterInput, Output};
 use halod_core::flow::SourcePorts;
+use halod_core::plane::{PlaneConfig, Rewrite, Stage};
 use halod_core::protocol::{Endpoints, FromNode, Hello, Incarnation, PROTOCOL_VERSION, Token};
 use halod_core::record::{End, Head, Input, Line, write_cluster_input, write_packet};
-use halod_core::rewrite::{Rewrite, RewriteConfig, Stage};
 use halod_core::service::ServicePorts;
 use halod_core::time::Instant;
 use halod_core::wire::{TcpFlags, TcpSegment};
@@ -40,7 +40,7 @@ impl Driver {
             redial_timeout: Duration::from_millis(250),
             own_addresses: Vec::new(),
         };
-        let plane = RewriteConfig {
+        let plane = PlaneConfig {
             ports: ServicePorts::new(24, 8001..=8024, 9001..=9024).unwrap(),
             addresses: vec!["192.0.2.1".parse().unwrap()],
             source_ports: SourcePorts::new(&(1024..=32_767)).unwrap(),

@@ -3,9 +3,9 @@
 use std::fmt;
 
 use halod_core::cluster::{self, Loss, Note};
+use halod_core::plane::Stage;
 use halod_core::protocol::{DecodeError, FromNode};
 use halod_core::record::{Input, PacketHeaders};
-use halod_core::rewrite::Stage;
 use halod_core::wire::{Packet, TcpFlags};
 use serde::Serialize;
 

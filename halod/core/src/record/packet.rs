@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::rewrite::Stage;
+use crate::plane::Stage;
 use crate::wire::{Packet, stated_length};
 
 /// The headers of a packet, and what else of it the core may ask for.

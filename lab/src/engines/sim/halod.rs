@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use halod::config::Config;
 use halod_core::cluster::{Cluster, ConnId as ControlConnId, Note, Output as Wish};
+use halod_core::plane::{Rewrite, Stage, Verdict};
 use halod_core::protocol::{LineBuffer, Token, decode_from_node, encode};
-use halod_core::rewrite::{Rewrite, Stage, Verdict};
 use halod_core::routing::{Routing, SessionId};
 use halod_core::time::Instant;
 use rand::rngs::StdRng;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use halod::config::{Config, ConfigError};
 use halod_core::cluster::Note;
-use halod_core::rewrite::{Stage, Verdict};
+use halod_core::plane::{Stage, Verdict};
 use halod_core::time::Instant;
 use halod_core::wire::{Packet, TcpFlags, reset_for};
 

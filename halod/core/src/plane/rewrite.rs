@@ -8,87 +8,24 @@
 //! Besides verdicts the plane has packets of its own to send: [`Rewrite::poll_transmit`]. Not here: queues, sockets and
 //! the nodes' membership; a [`Routing`] is handed in.
 
-mod ending;
-mod held;
 mod icmp;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
-use self::ending::Endings;
-use self::held::HeldSyns;
-use crate::flow::{Flow, FlowKey, FlowPhase, FlowTable, FlowView, Flows, NewFlow, Sender, SourcePorts, Toward};
+use super::ending::{self, Endings};
+use super::held::HeldSyns;
+use super::{Counters, PlaneConfig, Stage, Verdict};
+use crate::flow::{Flow, FlowKey, FlowPhase, FlowTable, FlowView, Flows, NewFlow, Sender, Toward};
 use crate::ids::{RouteId, Side};
 use crate::routing::{Member, Routing, SessionId};
 use crate::service::ServicePorts;
 use crate::time::Instant;
-use crate::wire::{Packet, Reset, TcpFlags, TcpPacket, reset_for};
+use crate::wire::{Packet, TcpFlags, TcpPacket, reset_for};
 
 /// Flows at most.
 const FLOWS_MAX: usize = 1_000_000;
-
-/// Where on its way a packet is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Stage {
-    /// Before it is routed: it has just arrived, or was made on this host.
-    Ingress,
-    /// After it was routed: it is about to leave, or to be delivered on this host.
-    Egress {
-        /// It is to be delivered on this host.
-        local: bool,
-    },
-}
-
-/// What is to become of a packet.
-#[derive(Debug)]
-pub enum Verdict {
-    /// Let it pass as it is.
-    Accept,
-    /// Let it pass; it was rewritten in place.
-    Rewritten,
-    /// Drop it.
-    Drop,
-    /// Drop it and send this to its sender.
-    Answer(Reset),
-}
-
-/// How often the plane refused or could not handle a packet.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Cut short, or with a header that contradicts itself: dropped.
-    pub malformed: u64,
-    /// A fragment: dropped, for only the first one has the ports.
-    pub fragments: u64,
-    /// Belonged to no flow and could not begin one: answered with RST.
-    pub strays: u64,
-    /// Belonged to a flow that HaloD ended, or whose node is gone: answered with RST.
-    pub late: u64,
-    /// A SYN or a stray whose checksum was wrong: dropped.
-    pub bad_checksums: u64,
-    /// A SYN for a route that no node owns, or not over this IP version: answered with RST.
-    pub unowned: u64,
-    /// A SYN for which there was no room in the flow table, or no source port: dropped.
-    pub no_room: u64,
-    /// Flows that HaloD ended.
-    pub ended: u64,
-}
-
-/// What the plane does not learn from the cluster.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RewriteConfig {
-    /// The service ports.
-    pub ports: ServicePorts,
-    /// The addresses that they are exposed on.
-    pub addresses: Vec<IpAddr>,
-    /// Ports for flows that cannot keep their own.
-    pub source_ports: SourcePorts,
-    /// Keeps others from predicting the hashes of the flow table.
-    pub seed: u64,
-}
 
 /// The plane.
 #[derive(Debug)]
@@ -120,7 +57,7 @@ enum Decision {
 
 impl Rewrite {
     /// A plane without nodes or flows.
-    pub fn new(config: RewriteConfig) -> Self {
+    pub fn new(config: PlaneConfig) -> Self {
         Self {
             ports: config.ports,
             addresses: config.addresses,
