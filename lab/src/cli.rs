@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use halod_core::plane::PlaneKind;
 
 use crate::catalogue::{Catalogue, CatalogueError, listing, read};
 use crate::engines::kernel::{daemon, hosts};
@@ -59,6 +60,9 @@ struct RunArguments {
     /// What runs them.
     #[arg(long, value_enum, default_value_t)]
     engine: EngineChoice,
+    /// HaloD's data plane, for scenarios that leave it open.
+    #[arg(long, value_enum, default_value_t)]
+    plane: PlaneChoice,
     /// Write the results to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -90,6 +94,25 @@ enum EngineChoice {
     Sim,
     /// One after the other.
     Both,
+}
+
+/// A data plane of HaloD.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum PlaneChoice {
+    /// Userspace rewrites every packet.
+    #[default]
+    Rewrite,
+    /// Userspace decides, the kernel rewrites.
+    Steer,
+}
+
+impl From<PlaneChoice> for PlaneKind {
+    fn from(choice: PlaneChoice) -> Self {
+        match choice {
+            PlaneChoice::Rewrite => Self::Rewrite,
+            PlaneChoice::Steer => Self::Steer,
+        }
+    }
 }
 
 impl EngineChoice {
@@ -147,7 +170,10 @@ fn run(arguments: RunArguments) -> Result<Exit, Vec<CatalogueError>> {
     let chosen = choose(&arguments.scenarios)?;
     let wanted =
         |scenario: &Scenario| arguments.all || !arguments.scenarios.is_empty() || !scenario.tags.contains(&Tag::Slow);
-    let scenarios: Vec<Scenario> = chosen.into_iter().filter(wanted).collect();
+    let mut scenarios: Vec<Scenario> = chosen.into_iter().filter(wanted).collect();
+    for scenario in &mut scenarios {
+        scenario.router.plane.get_or_insert(arguments.plane.into());
+    }
     let RunArguments { engine, json, pcap, record, keep, trace, trace_packets, .. } = arguments;
     Ok(run::run(&scenarios, &run::Wishes { engines: engine.engines(), json, pcap, record, keep, trace, trace_packets }))
 }

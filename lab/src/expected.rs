@@ -3,14 +3,19 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use halod_core::plane::PlaneKind;
+
 /// The file of a snapshot: a scenario's, or that of its times.
 pub fn path(dir: &Path, name: &str) -> PathBuf {
     dir.join(format!("{name}.snap"))
 }
 
-/// The name of the snapshot of a scenario's times.
-pub fn times(scenario: &str) -> String {
-    format!("{scenario}.times")
+/// The name of the snapshot of a scenario's times. Planes take different times to the same end.
+pub fn times(scenario: &str, plane: PlaneKind) -> String {
+    match plane {
+        PlaneKind::Rewrite => format!("{scenario}.times"),
+        PlaneKind::Steer => format!("{scenario}.steer.times"),
+    }
 }
 
 /// What a snapshot has to be; `None` if there is no file for it.

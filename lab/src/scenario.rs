@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::time::Duration;
 
+use halod_core::plane::PlaneKind;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -135,6 +136,8 @@ pub struct Only {
 pub struct Router {
     /// Number of routes, N: 1..=[`ROUTES_MAX`].
     pub routes: u16,
+    /// The data plane; any if `None`.
+    pub plane: Option<PlaneKind>,
     /// How many nodes are kept in reserve before more become active.
     pub reserve: u16,
     /// Time between two heartbeats, more than zero.

@@ -1,4 +1,4 @@
-//! Every scenario is a test on every engine: all is as its file expects, and what it produces is its snapshot.
+//! Every scenario is a test on every engine, with every data plane: all is as its file expects, and what it produces is its snapshot.
 //!
 //! `INSTA_UPDATE=always cargo test -p lab --test scenarios` writes the snapshots anew.
 
@@ -9,6 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
+use halod_core::plane::PlaneKind;
 use lab::catalogue::{self, Catalogue};
 use lab::expected;
 use lab::scenario::{Engine, Scenario};
@@ -20,7 +21,8 @@ mod obstacle;
 #[path = "support/skip.rs"]
 mod skip;
 
-const ENGINES: [Engine; 2] = [Engine::Kernel, Engine::Sim];
+const STAGES: [(Engine, PlaneKind); 3] =
+    [(Engine::Kernel, PlaneKind::Rewrite), (Engine::Sim, PlaneKind::Rewrite), (Engine::Sim, PlaneKind::Steer)];
 
 fn main() -> ExitCode {
     // Two runs at a time would only slow each other down.
@@ -31,7 +33,9 @@ fn main() -> ExitCode {
     for file in catalogue.files() {
         match catalogue::read(file) {
             Ok(scenario) => {
-                trials.extend(ENGINES.map(|engine| trial(&scenario, engine, kernel_obstacle.as_deref())));
+                let is_meant = |&(_, plane): &(Engine, PlaneKind)| scenario.router.plane.is_none_or(|only| only == plane);
+                let stages = STAGES.into_iter().filter(is_meant);
+                trials.extend(stages.map(|stage| trial(&scenario, stage, kernel_obstacle.as_deref())));
             }
             Err(error) => {
                 let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -43,7 +47,8 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-fn trial(scenario: &Scenario, engine: Engine, kernel_obstacle: Option<&str>) -> Trial {
+fn trial(scenario: &Scenario, stage: (Engine, PlaneKind), kernel_obstacle: Option<&str>) -> Trial {
+    let (engine, plane) = stage;
     let missing = scenario.missing_programs(&std::env::var_os("PATH").unwrap_or_default());
     let missing = (!missing.is_empty()).then(|| format!("{} not installed", missing.join(", ")));
     let of_machine = match engine {
@@ -51,7 +56,7 @@ fn trial(scenario: &Scenario, engine: Engine, kernel_obstacle: Option<&str>) -> 
         Engine::Sim => None,
     };
     let name = scenario.name.clone();
-    skip::trial(format!("{engine}::{name}"), scenario.obstacle(engine).or(of_machine), move || replay(&name, engine))
+    skip::trial(format!("{engine}::{plane}::{name}"), scenario.obstacle(engine).or(of_machine), move || replay(&name, stage))
 }
 
 /// What `lab run --json` writes, as far as it matters here.
@@ -74,20 +79,20 @@ struct Outcome {
 const TRIES: usize = 3;
 
 /// Runs a scenario as a user would.
-fn replay(name: &str, engine: Engine) -> Result<(), Failed> {
-    let mut outcome = run(name, engine)?;
+fn replay(name: &str, stage: (Engine, PlaneKind)) -> Result<(), Failed> {
+    let mut outcome = run(name, stage)?;
     for _ in 1..TRIES {
         if outcome.verdict == "invalid" {
-            outcome = run(name, engine)?;
+            outcome = run(name, stage)?;
         }
     }
-    judge(name, outcome)
+    judge(name, stage.1, outcome)
 }
 
-fn run(name: &str, engine: Engine) -> Result<Outcome, Failed> {
-    let json = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{engine}-{}.json", std::process::id()));
+fn run(name: &str, (engine, plane): (Engine, PlaneKind)) -> Result<Outcome, Failed> {
+    let json = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{engine}-{plane}-{}.json", std::process::id()));
     let mut lab = Command::new(env!("CARGO_BIN_EXE_lab"));
-    lab.args(["run", name, "--engine", &engine.to_string(), "--json"]).arg(&json).current_dir(workspace("."));
+    lab.args(["run", name, "--engine", &engine.to_string(), "--plane", &plane.to_string(), "--json"]).arg(&json).current_dir(workspace("."));
     let output = lab.output()?;
     let report = fs::read(&json).map_err(|_| String::from_utf8_lossy(&output.stderr).into_owned())?;
     fs::remove_file(&json)?;
@@ -95,7 +100,7 @@ fn run(name: &str, engine: Engine) -> Result<Outcome, Failed> {
     Ok(outcome)
 }
 
-fn judge(name: &str, outcome: Outcome) -> Result<(), Failed> {
+fn judge(name: &str, plane: PlaneKind, outcome: Outcome) -> Result<(), Failed> {
     // With a difference, that is the only reason, and for insta to judge.
     if outcome.verdict != "pass" && outcome.difference.is_none() {
         return Err(format!("{}: {}", outcome.verdict, outcome.reasons.join("\n")).into());
@@ -108,7 +113,7 @@ fn judge(name: &str, outcome: Outcome) -> Result<(), Failed> {
     settings.bind(|| {
         insta::assert_snapshot!(name, snapshot);
         if let Some(times) = outcome.times.filter(|times| !times.is_empty()) {
-            insta::assert_snapshot!(expected::times(name), times);
+            insta::assert_snapshot!(expected::times(name, plane), times);
         }
     });
     Ok(())
@@ -121,7 +126,7 @@ fn no_file_is_forgotten() -> Result<(), Failed> {
     let (times, snapshots) =
         stems("snapshots", "snap")?.into_iter().partition::<BTreeSet<_>, _>(|stem| stem.ends_with(".times"));
     assert_eq!(scenarios, snapshots, "scenarios to the left, snapshots to the right");
-    let strays: Vec<_> = times.iter().filter(|times| !scenarios.contains(times.trim_end_matches(".times"))).collect();
+    let strays: Vec<_> = times.iter().filter(|times| !scenarios.contains(times.trim_end_matches(".times").trim_end_matches(".steer"))).collect();
     assert!(strays.is_empty(), "times of no scenario: {strays:?}");
     Ok(())
 }

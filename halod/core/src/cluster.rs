@@ -237,23 +237,24 @@ impl Cluster {
             self.forgive(now, late);
         }
         self.close_silent_greetings(now);
-        let mut lost = self.overdue_suspects(now);
-        lost.extend(self.silent_nodes(now));
-        if !lost.is_empty() {
-            self.lose_all(now, lost);
-        }
-        self.release_the_held(now);
         let is_tick = self.next_tick <= now;
-        if is_tick {
-            self.next_tick = now + self.config.heartbeat;
-            self.beat();
-        }
         if is_tick || self.wake_at.is_some_and(|due| due <= now) {
             self.wake_at = None;
             self.end_flows_of_the_lost(flows);
             self.survey_drains(now, flows);
         }
         self.move_browsers_on(now);
+        // Whose flows these losses end is seen when the data plane has heard of them: at the next call.
+        let mut lost = self.overdue_suspects(now);
+        lost.extend(self.silent_nodes(now));
+        if !lost.is_empty() {
+            self.lose_all(now, lost);
+        }
+        self.release_the_held(now);
+        if is_tick {
+            self.next_tick = now + self.config.heartbeat;
+            self.beat();
+        }
     }
 
     /// How long a node may be silent: (misses + 1/2) intervals.

@@ -8,9 +8,9 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-pub use phase::{FlowPhase, Sender};
+pub use phase::{FlowPhase, Progress, Sender};
 pub use source_port::SourcePorts;
-pub use table::{Flow, FlowTable, NewFlow, NoRoom};
+pub use table::{Flow, FlowTable, KnownFlow, NewFlow, NoRoom};
 
 use crate::ids::{RouteId, Side};
 use crate::routing::SessionId;

@@ -88,6 +88,11 @@ pub enum Side {
     App,
 }
 
+impl Side {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Browser, Self::App];
+}
+
 macro_rules! display_as_number {
     ($($name:ident),*) => {$(
         impl fmt::Display for $name {

@@ -6,15 +6,42 @@
 mod ending;
 mod held;
 mod rewrite;
+pub mod steer;
 
+use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::rewrite::Rewrite;
+use self::steer::Mark;
+pub use self::steer::Steer;
 use crate::flow::SourcePorts;
 use crate::service::ServicePorts;
 use crate::wire::Reset;
+
+/// Which plane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PlaneKind {
+    /// Every packet is rewritten in userspace.
+    #[default]
+    Rewrite,
+    /// Userspace decides, the kernel rewrites.
+    Steer,
+}
+
+impl fmt::Display for PlaneKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Rewrite => "rewrite",
+            Self::Steer => "steer",
+        })
+    }
+}
+
+/// Flows at most.
+const FLOWS_MAX: usize = 1_000_000;
 
 /// Where on its way a packet is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +63,8 @@ pub enum Verdict {
     Accept,
     /// Let it pass; it was rewritten in place.
     Rewritten,
+    /// Let it pass with this mark, by which the kernel translates it and all that follow.
+    Marked(Mark),
     /// Drop it.
     Drop,
     /// Drop it and send this to its sender.
@@ -74,4 +103,19 @@ pub struct PlaneConfig {
     pub source_ports: SourcePorts,
     /// Keeps others from predicting the hashes of the flow table.
     pub seed: u64,
+}
+
+/// A packet of a plane's own: whole, with the addresses that its receiver knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transmit {
+    /// The packet.
+    pub packet: Vec<u8>,
+    /// A client's SYN, still to be translated by the kernel as this mark says.
+    pub mark: Option<Mark>,
+}
+
+impl From<Vec<u8>> for Transmit {
+    fn from(packet: Vec<u8>) -> Self {
+        Self { packet, mark: None }
+    }
 }

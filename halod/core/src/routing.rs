@@ -45,6 +45,11 @@ impl Member {
         }
     }
 
+    /// Whether this node and `other` serve on the same address and port: one is the other, started anew or back.
+    pub fn shares_an_address_with(&self, other: &Member) -> bool {
+        self.service_addresses().any(|address| other.service_addresses().any(|of_other| of_other == address))
+    }
+
     /// All addresses that the node serves browsers and apps on.
     pub fn service_addresses(&self) -> impl Iterator<Item = SocketAddr> {
         self.browser.iter().chain(self.app.iter())

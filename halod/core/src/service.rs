@@ -1,5 +1,6 @@
 //! The service ports: one browser port and one app port a route, each kind a run of consecutive ports.
 
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
@@ -101,6 +102,20 @@ impl ServicePorts {
             Side::Browser => self.browser_first,
             Side::App => self.app_first,
         }
+    }
+}
+
+/// The service ports on the addresses that they are exposed on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Services {
+    pub(crate) ports: ServicePorts,
+    pub(crate) addresses: Vec<IpAddr>,
+}
+
+impl Services {
+    /// What an address and port is exposed for, if it is.
+    pub(crate) fn locate(&self, destination: SocketAddr) -> Option<(Side, RouteId)> {
+        self.ports.locate(destination.port()).filter(|_| self.addresses.contains(&destination.ip()))
     }
 }
 

@@ -108,8 +108,8 @@ impl Config {
         }
     }
 
-    /// The `rewrite` plane. `seed` keeps others from predicting the hashes of its flow table.
-    pub fn rewrite(&self, seed: u64) -> PlaneConfig {
+    /// What every data plane needs. `seed` keeps others from predicting the hashes of its flow table.
+    pub fn plane(&self, seed: u64) -> PlaneConfig {
         PlaneConfig {
             ports: self.ports,
             addresses: self.addresses.clone(),

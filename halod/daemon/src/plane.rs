@@ -132,7 +132,7 @@ fn serve(queue: &mut Queue, plane: &SharedPlane, answerer: &Answerer, clock: Clo
             None => Verdict::Accept,
         };
         message.set_verdict(match &verdict {
-            Verdict::Accept | Verdict::Rewritten => nfq::Verdict::Accept,
+            Verdict::Accept | Verdict::Rewritten | Verdict::Marked(_) => nfq::Verdict::Accept,
             Verdict::Drop | Verdict::Answer(_) => nfq::Verdict::Drop,
         });
         if let Verdict::Answer(reset) = &verdict

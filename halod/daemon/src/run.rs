@@ -124,7 +124,7 @@ impl Daemon {
     async fn start(config: &Config, record: Option<&Path>, events: mpsc::Sender<Event>) -> anyhow::Result<Self> {
         let clock = Clock::start();
         let began = clock.now();
-        let (cluster, plane) = (config.cluster(own_addresses()?), config.rewrite(rand::random()));
+        let (cluster, plane) = (config.cluster(own_addresses()?), config.plane(rand::random()));
         let recording = record.map(|path| {
             let head = Head::new(began, cluster.clone(), plane.clone());
             Recording::start(path, &head).with_context(|| format!("{} cannot be written", path.display()))

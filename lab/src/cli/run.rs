@@ -170,8 +170,8 @@ fn judge(scenario: &Scenario, engine: Engine, mut outcome: Outcome) -> ScenarioR
     let mut difference = None;
     if outcome.verdict() == Verdict::Pass {
         let dir = folder("snapshots");
-        let of_times =
-            times.as_ref().filter(|times| !times.is_empty()).map(|text| (expected::times(&scenario.name), text));
+        let name_of_times = expected::times(&scenario.name, scenario.router.plane.unwrap_or_default());
+        let of_times = times.as_ref().filter(|times| !times.is_empty()).map(|text| (name_of_times, text));
         for (name, actual) in std::iter::once((scenario.name.clone(), &actual)).chain(of_times) {
             if outcome.failures.is_empty() {
                 (outcome.failures, difference) = compare(&dir, &name, actual);

@@ -5,7 +5,10 @@
 //! stacks, also nodes, apps and HaloD's control port, and a small model of the router's kernel shows the plane its
 //! packets. Nothing takes any time but links and timers, so that the same scenario has the same transcript to the byte.
 
+mod conntrack;
 mod halod;
+mod netfilter;
+mod plane;
 mod play;
 mod player;
 mod router;

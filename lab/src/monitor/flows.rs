@@ -117,10 +117,11 @@ impl Flows {
     /// HaloD says this in a node's name. Returns whether it ends a flow that went on until now.
     pub(super) fn see_said(&mut self, packet: Head) -> bool {
         let ends = (packet.destination, packet.source);
+        // Told, or asked where it is, so that it can be told.
+        self.untold.remove(&ends);
         if !packet.flags.contains(TcpFlags::RST) {
             return false;
         }
-        self.untold.remove(&ends);
         let flow = self.by_ends.get_mut(&ends).filter(|flow| flow.established);
         flow.is_some_and(|flow| !std::mem::replace(&mut flow.ending, true))
     }

@@ -14,6 +14,8 @@ mod weather;
 use std::ops::Range;
 use std::path::Path;
 
+use halod_core::plane::PlaneKind;
+
 use self::hosts::{Hosts, Links};
 use self::steps::Walk;
 use super::diagnostic::Diagnostic;
@@ -106,7 +108,8 @@ fn check_name(mistakes: &mut Mistakes, path: &str, name: &At<String>) {
 
 fn router(mistakes: &mut Mistakes, router: &At<file::Router>) -> Router {
     use std::time::Duration;
-    let file::Router { routes, reserve, heartbeat, misses, drain, masquerade, family, pace, redial } = &router.value;
+    let file::Router { routes, plane, reserve, heartbeat, misses, drain, masquerade, family, pace, redial } =
+        &router.value;
     mistakes.count(routes, "routes", ROUTES_MAX.into());
     if let Some(misses) = misses {
         mistakes.count(misses, "misses", 1_000);
@@ -121,6 +124,7 @@ fn router(mistakes: &mut Mistakes, router: &At<file::Router>) -> Router {
         heartbeat: heartbeat_read,
         misses: misses.as_ref().map_or(3, |misses| misses.value),
         drain: mistakes.quantity_or(drain.as_ref(), Duration::from_secs(10)),
+        plane: plane.map(PlaneKind::from),
         masquerade: *masquerade,
         family: family.unwrap_or_default(),
         pace: pace.as_ref().and_then(|pace| mistakes.quantity(pace)),

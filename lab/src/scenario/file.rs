@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use halod_core::plane::PlaneKind;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -92,6 +93,8 @@ pub(crate) struct Only {
 pub(crate) struct Router {
     /// Number of routes, N.
     pub(crate) routes: At<u16>,
+    /// The one data plane that is meant; every one if not given.
+    pub(crate) plane: Option<Plane>,
     /// How many nodes are kept in reserve before more become active; 1 if not given.
     pub(crate) reserve: Option<u16>,
     /// Time between two heartbeats of a node; 50ms if not given.
@@ -109,6 +112,25 @@ pub(crate) struct Router {
     pub(crate) pace: Option<Unit<Rate>>,
     /// How long a node that HaloD dials back may take to say hello; its own default if not given.
     pub(crate) redial: Option<Unit<Duration>>,
+}
+
+/// A data plane of HaloD.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Plane {
+    /// Every packet is rewritten in userspace.
+    Rewrite,
+    /// Userspace decides, the kernel rewrites.
+    Steer,
+}
+
+impl From<Plane> for PlaneKind {
+    fn from(plane: Plane) -> Self {
+        match plane {
+            Plane::Rewrite => Self::Rewrite,
+            Plane::Steer => Self::Steer,
+        }
+    }
 }
 
 /// The long form of a group of nodes.

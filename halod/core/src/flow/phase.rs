@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::wire::TcpFlags;
 
 /// Which end sent a packet.
@@ -24,6 +26,31 @@ pub enum FlowPhase {
     Established,
     /// Both ends sent FIN, or one sent RST: late packets still pass. Or HaloD ended it: none does.
     Ended,
+}
+
+/// How far a connection has come by the kernel's account (its states: `linux/netfilter/nf_conntrack_tcp.h`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Progress {
+    /// The node has not answered.
+    SynSent,
+    /// The node has, the client has not acknowledged it.
+    SynReceived,
+    /// Data may pass; one end may have sent FIN.
+    Established,
+    /// Both ends have sent FIN, or one has sent RST.
+    Ended,
+}
+
+impl From<Progress> for Phase {
+    fn from(progress: Progress) -> Self {
+        match progress {
+            Progress::SynSent => Self::SynSent,
+            Progress::SynReceived => Self::SynReceived,
+            Progress::Established => Self::Established,
+            Progress::Ended => Self::Closed,
+        }
+    }
 }
 
 /// The state of a flow.

@@ -5,11 +5,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::BuildHasher;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use foldhash::quality::SeedableRandomState;
 use slab::Slab;
 
-use super::phase::{Phase, Sender};
+use super::phase::{Phase, Progress, Sender};
 use super::source_port::{Disguise, SourcePorts};
 use super::{FlowKey, FlowPhase, FlowView, Flows};
 use crate::ids::{RouteId, Side};
@@ -48,6 +49,11 @@ pub struct Flow {
 }
 
 impl Flow {
+    /// Which flow it is.
+    pub fn key(&self) -> FlowKey {
+        FlowKey { client: self.client, service: self.service }
+    }
+
     /// The client as the node sees it.
     pub fn peer(&self) -> SocketAddr {
         self.disguise.peer
@@ -74,20 +80,21 @@ impl Flow {
     fn may_believe(&self, sender: Sender, packet: &TcpPacket<'_>) -> bool {
         let sent = match sender {
             Sender::Client => self.sent.by_client,
-            Sender::Node if self.phase == Phase::SynSent => return packet.checksum_ok(),
+            Sender::Node if self.phase == Phase::SynSent => None,
             Sender::Node => self.sent.by_node,
         };
-        let distance = packet.sequence().wrapping_sub(sent).cast_signed();
-        distance.unsigned_abs() <= RESET_DISTANCE_MAX && packet.checksum_ok()
+        let distance = |sent: u32| packet.sequence().wrapping_sub(sent).cast_signed().unsigned_abs();
+        sent.is_none_or(|sent| distance(sent) <= RESET_DISTANCE_MAX) && packet.checksum_ok()
     }
 
-    /// What the client will accept next, if nothing that was forwarded to it is lost or under way.
-    pub fn next_to_client(&self) -> u32 {
+    /// What the client will accept next, if nothing that was forwarded to it is lost or under way; `None` if the plane
+    /// has seen nothing of it.
+    pub fn next_to_client(&self) -> Option<u32> {
         self.sent.by_node
     }
 
     /// What the node will accept next, likewise.
-    pub fn next_to_node(&self) -> u32 {
+    pub fn next_to_node(&self) -> Option<u32> {
         self.sent.by_client
     }
 }
@@ -95,8 +102,8 @@ impl Flow {
 /// How far the two streams of a flow have come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Sent {
-    by_client: u32,
-    by_node: u32,
+    by_client: Option<u32>,
+    by_node: Option<u32>,
 }
 
 impl Sent {
@@ -106,9 +113,9 @@ impl Sent {
             Sender::Client => &mut self.by_client,
             Sender::Node => &mut self.by_node,
         };
-        let ahead = end.wrapping_sub(*sent).cast_signed();
-        if is_first || ahead > 0 {
-            *sent = end;
+        let is_ahead = |sent: u32| end.wrapping_sub(sent).cast_signed() > 0;
+        if is_first || sent.is_none_or(is_ahead) {
+            *sent = Some(end);
         }
     }
 }
@@ -132,6 +139,27 @@ pub struct NewFlow {
     pub masquerade: Option<IpAddr>,
 }
 
+/// A flow that is under way, as the kernel's connection tracking knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownFlow {
+    /// Which flow.
+    pub key: FlowKey,
+    /// The node's address that it is pinned to.
+    pub node: SocketAddr,
+    /// The node's registration.
+    pub session: SessionId,
+    /// The route of the service port.
+    pub route: RouteId,
+    /// The side of the service port.
+    pub side: Side,
+    /// The client as the node sees it.
+    pub peer: SocketAddr,
+    /// How far it has come.
+    pub progress: Progress,
+    /// For how long no packet has passed.
+    pub idle: Duration,
+}
+
 /// Why a flow cannot begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoRoom {
@@ -142,7 +170,7 @@ pub enum NoRoom {
 }
 
 /// The flows of one route at one node form a ring of places; a place points at its neighbours.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Neighbours {
     before: usize,
     after: usize,
@@ -262,32 +290,61 @@ impl FlowTable {
             self.remove_at(oldest);
         }
         let disguise = self.disguise(&new).ok_or(NoRoom::PortsTaken)?;
-        let phase = Phase::SynSent;
-        let due = now + phase.keep();
-        let place = self.flows.vacant_key();
-        let neighbours = self.link((new.session, new.route), place);
         let mut sent = Sent::default();
         sent.advance(Sender::Client, syn.sequence().wrapping_add(syn.segment_len()), true);
-        self.flows.insert(Flow {
-            client: new.client,
-            service: new.service,
-            node: new.node,
-            session: new.session,
-            route: new.route,
-            side: new.side,
+        let NewFlow { client, service, node, session, route, side, masquerade: _ } = new;
+        let place = self.insert(Flow {
+            client,
+            service,
+            node,
+            session,
+            route,
+            side,
             disguise,
-            phase,
+            phase: Phase::SynSent,
             syn: None,
             sent,
             last_active: now,
-            due,
-            neighbours,
+            due: now + Phase::SynSent.keep(),
+            neighbours: Neighbours::default(),
         });
-        self.half_open_due.insert((due, place));
-        self.by_client.insert((new.client, new.service), place);
-        self.by_node.insert((disguise.peer, new.node), place);
-        self.by_node.insert((disguise.transit, new.node), place);
         Ok(&self.flows[place])
+    }
+
+    /// Takes in a flow that others have forwarded so far, in place of what was known of it. If there is no room, it is as
+    /// unknown as before.
+    pub fn adopt(&mut self, now: Instant, known: &KnownFlow) {
+        let KnownFlow { key: FlowKey { client, service }, node, session, route, side, peer, progress, idle } = *known;
+        self.remove(client, service);
+        let (disguise, phase) = (Disguise { peer, transit: peer }, Phase::from(progress));
+        if self.flows.len() >= self.flows_max || self.by_node.contains_key(&(peer, node)) {
+            return;
+        }
+        self.insert(Flow {
+            client,
+            service,
+            node,
+            session,
+            route,
+            side,
+            disguise,
+            phase,
+            syn: None,
+            sent: Sent::default(),
+            last_active: now - idle,
+            due: now + phase.keep(),
+            neighbours: Neighbours::default(),
+        });
+    }
+
+    fn insert(&mut self, mut flow: Flow) -> usize {
+        let place = self.flows.vacant_key();
+        flow.neighbours = self.link((flow.session, flow.route), place);
+        self.queue(flow.phase).insert((flow.due, place));
+        self.by_client.insert((flow.client, flow.service), place);
+        self.by_node.insert((flow.disguise.peer, flow.node), place);
+        self.by_node.insert((flow.disguise.transit, flow.node), place);
+        self.flows.insert(flow)
     }
 
     /// Whether any flow is pinned to `node`.
@@ -400,7 +457,7 @@ impl FlowTable {
         loop {
             let flow = &self.flows[place];
             each(FlowView {
-                key: FlowKey { client: flow.client, service: flow.service },
+                key: flow.key(),
                 side: flow.side,
                 peer: flow.peer(),
                 phase: flow.phase(),

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::flow::{Flow, FlowKey, Sender};
+use crate::flow::{Flow, FlowKey, FlowPhase, Sender};
 use crate::time::Instant;
 use crate::wire::{TcpFlags, TcpSegment};
 
@@ -71,46 +71,59 @@ impl Endings {
     }
 }
 
-/// An RST in the node's name. With ACK it also refuses a client that has not seen the node's SYN.
-pub(super) fn reset_to_client(flow: &Flow) -> Vec<u8> {
-    to_client(flow, flow.next_to_client(), TcpFlags::RST | TcpFlags::ACK)
-}
-
-/// An RST in the client's name.
-pub(super) fn reset_to_node(flow: &Flow) -> Vec<u8> {
-    to_node(flow, flow.next_to_node(), TcpFlags::RST | TcpFlags::ACK)
-}
-
-/// A segment that an end answers if it still has the connection: with its next sequence number.
-pub(super) fn probe(flow: &Flow, end: Sender) -> Vec<u8> {
-    match end {
-        Sender::Client => to_client(flow, flow.next_to_client().wrapping_add(OUTSIDE_WINDOW), TcpFlags::ACK),
-        Sender::Node => to_node(flow, flow.next_to_node().wrapping_add(OUTSIDE_WINDOW), TcpFlags::ACK),
+/// Tells one end, in the other's name, that the flow is over: with the RST that fits, as far as the plane knows it, and
+/// otherwise with probes, whose answer says which one fits. With ACK the RST also refuses a client that has not seen the
+/// node's SYN.
+pub(super) fn notices(flow: &Flow, end: Sender) -> Vec<Vec<u8>> {
+    let expected = match end {
+        // The node has said nothing, and the client takes any number with its SYN acknowledged.
+        Sender::Client if flow.phase() == FlowPhase::HalfOpen && flow.next_to_node().is_some() => {
+            Some(flow.next_to_client().unwrap_or(0))
+        }
+        Sender::Client => flow.next_to_client(),
+        Sender::Node => flow.next_to_node(),
+    };
+    match expected {
+        Some(sequence) => {
+            let acknowledgement = acknowledged_by(flow, end).unwrap_or(0);
+            vec![segment(flow, end, sequence, acknowledgement, TcpFlags::RST | TcpFlags::ACK)]
+        }
+        None => probes(flow, end),
     }
 }
 
-fn to_node(flow: &Flow, sequence: u32, flags: TcpFlags) -> Vec<u8> {
-    let segment = TcpSegment {
-        source: flow.peer(),
-        destination: flow.node,
-        sequence,
-        acknowledgement: flow.next_to_client(),
-        flags,
-        window: 0,
-        payload: &[],
+/// Segments of which an end answers one if it still has the connection: with its next sequence number.
+///
+/// Linux looks at the sequence number first, and answers if that is outside the window; smoltcp looks at the
+/// acknowledgement first, drops an old one and answers one that is ahead. If the plane has seen neither number there are
+/// two segments, half of all numbers apart: one of them is as it should be.
+pub(super) fn probes(flow: &Flow, end: Sender) -> Vec<Vec<u8>> {
+    let expected = match end {
+        Sender::Client => flow.next_to_client(),
+        Sender::Node => flow.next_to_node(),
     };
-    segment.to_bytes()
+    let acknowledged = acknowledged_by(flow, end);
+    let halves = if expected.is_some() && acknowledged.is_some() { &[0][..] } else { &[0, 1 << 31] };
+    let probe = |&half: &u32| {
+        let sequence = expected.map_or(half, |next| next.wrapping_add(OUTSIDE_WINDOW));
+        segment(flow, end, sequence, acknowledged.unwrap_or(half), TcpFlags::ACK)
+    };
+    halves.iter().map(probe).collect()
 }
 
-fn to_client(flow: &Flow, sequence: u32, flags: TcpFlags) -> Vec<u8> {
-    let segment = TcpSegment {
-        source: flow.service,
-        destination: flow.client,
-        sequence,
-        acknowledgement: flow.next_to_node(),
-        flags,
-        window: 0,
-        payload: &[],
+/// The acknowledgement number that an end expects of the other.
+fn acknowledged_by(flow: &Flow, end: Sender) -> Option<u32> {
+    match end {
+        Sender::Client => flow.next_to_node(),
+        Sender::Node => flow.next_to_client(),
+    }
+}
+
+/// A segment for one end, in the other's name and with the addresses that it knows.
+fn segment(flow: &Flow, end: Sender, sequence: u32, acknowledgement: u32, flags: TcpFlags) -> Vec<u8> {
+    let (source, destination) = match end {
+        Sender::Client => (flow.service, flow.client),
+        Sender::Node => (flow.peer(), flow.node),
     };
-    segment.to_bytes()
+    TcpSegment { source, destination, sequence, acknowledgement, flags, window: 0, payload: &[] }.to_bytes()
 }

@@ -16,22 +16,18 @@ use std::sync::Arc;
 
 use super::ending::{self, Endings};
 use super::held::HeldSyns;
-use super::{Counters, PlaneConfig, Stage, Verdict};
+use super::{Counters, FLOWS_MAX, PlaneConfig, Stage, Verdict};
 use crate::flow::{Flow, FlowKey, FlowPhase, FlowTable, FlowView, Flows, NewFlow, Sender, Toward};
 use crate::ids::{RouteId, Side};
 use crate::routing::{Member, Routing, SessionId};
-use crate::service::ServicePorts;
+use crate::service::Services;
 use crate::time::Instant;
 use crate::wire::{Packet, TcpFlags, TcpPacket, reset_for};
-
-/// Flows at most.
-const FLOWS_MAX: usize = 1_000_000;
 
 /// The plane.
 #[derive(Debug)]
 pub struct Rewrite {
-    ports: ServicePorts,
-    addresses: Vec<IpAddr>,
+    services: Services,
     routing: Arc<Routing>,
     /// Nodes that are gone but have flows here: their late packets are still theirs.
     departed: BTreeMap<SessionId, Arc<Member>>,
@@ -59,8 +55,7 @@ impl Rewrite {
     /// A plane without nodes or flows.
     pub fn new(config: PlaneConfig) -> Self {
         Self {
-            ports: config.ports,
-            addresses: config.addresses,
+            services: Services { ports: config.ports, addresses: config.addresses },
             routing: Arc::default(),
             departed: BTreeMap::new(),
             node_addresses: BTreeSet::new(),
@@ -129,10 +124,10 @@ impl Rewrite {
     pub fn end(&mut self, now: Instant, key: FlowKey, toward: Toward) {
         let Some(flow) = self.flows.refuse(now, key) else { return };
         self.counters.ended += 1;
-        self.transmits.push_back(ending::reset_to_client(flow));
+        self.transmits.extend(ending::notices(flow, Sender::Client));
         self.endings.watch(now, (key, Sender::Client));
         if toward == Toward::Both {
-            self.transmits.push_back(ending::reset_to_node(flow));
+            self.transmits.extend(ending::notices(flow, Sender::Node));
             self.endings.watch(now, (key, Sender::Node));
         }
     }
@@ -153,7 +148,7 @@ impl Rewrite {
             // Gone: it had time to expire, or its client has begun another.
             let Some(flow) = self.flows.sent_by_client(key.client, key.service) else { continue };
             if self.is_over(flow) || flow.phase() == FlowPhase::Ended {
-                self.transmits.push_back(ending::probe(flow, end));
+                self.transmits.extend(ending::probes(flow, end));
             }
         }
     }
@@ -183,15 +178,13 @@ impl Rewrite {
     /// A node that was cut off or hung comes back with connections that it takes for alive: it is told of their end
     /// before new ones can come.
     fn clear_leftovers(&mut self, now: Instant, member: &Member) {
-        let is_same = |departed: &&Arc<Member>| {
-            member.service_addresses().any(|address| departed.service_addresses().any(|other| other == address))
-        };
-        let former: Vec<SessionId> = self.departed.values().filter(is_same).map(|departed| departed.session).collect();
+        let departed = self.departed.values().filter(|departed| departed.shares_an_address_with(member));
+        let former: Vec<SessionId> = departed.map(|departed| departed.session).collect();
         for node in former {
             let mut keys = Vec::new();
             self.flows.visit_node(node, &mut |flow| keys.push(flow.key));
             let flows = keys.iter().filter_map(|key| self.flows.sent_by_client(key.client, key.service));
-            self.transmits.extend(flows.map(ending::reset_to_node));
+            self.transmits.extend(flows.flat_map(|flow| ending::notices(flow, Sender::Node)));
             keys.into_iter().for_each(|key| self.endings.watch(now, (key, Sender::Node)));
         }
     }
@@ -211,7 +204,7 @@ impl Rewrite {
             packet.rewrite_destination(flow.transit());
             return Decision::Now(Verdict::Rewritten);
         }
-        let Some((side, route)) = self.service(destination) else { return Decision::Now(Verdict::Accept) };
+        let Some((side, route)) = self.services.locate(destination) else { return Decision::Now(Verdict::Accept) };
         let key = FlowKey { client: source, service: destination };
         if packet.flags().is_initial_syn() && !self.is_pinned(key) {
             return self.begin(now, &packet, side, route);
@@ -267,11 +260,6 @@ impl Rewrite {
         }
         // What is delivered here answers a connection that the router itself opened, or its own stack will reset it.
         if local || !self.node_addresses.contains(&source) { Verdict::Accept } else { self.stray(&packet) }
-    }
-
-    /// The side and route of a service address and port.
-    fn service(&self, destination: SocketAddr) -> Option<(Side, RouteId)> {
-        self.ports.locate(destination.port()).filter(|_| self.addresses.contains(&destination.ip()))
     }
 
     /// Whether nothing of a flow is forwarded any more: HaloD ended it, or its node is gone.
@@ -336,7 +324,7 @@ impl Rewrite {
         match verdict {
             Verdict::Rewritten => self.transmits.push_back(syn.to_vec()),
             Verdict::Answer(reset) => self.transmits.push_back(reset.to_vec()),
-            Verdict::Accept | Verdict::Drop => {}
+            Verdict::Accept | Verdict::Marked(_) | Verdict::Drop => {}
         }
     }
 

@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use halod::config::Config;
 use halod_core::cluster::{Cluster, ConnId as ControlConnId, Note, Output as Wish};
-use halod_core::plane::{Rewrite, Stage, Verdict};
+use halod_core::plane::{PlaneKind, Stage, Verdict};
 use halod_core::protocol::{LineBuffer, Token, decode_from_node, encode};
 use halod_core::routing::{Routing, SessionId};
 use halod_core::time::Instant;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use super::plane::Plane;
 use crate::actors::{Actor, ConnId, Input, Output};
 use crate::addresses;
 use crate::network::Segment;
@@ -29,7 +30,7 @@ const HOUSEKEEPING: Duration = Duration::from_secs(1);
 /// HaloD.
 pub(super) struct Halod {
     cluster: Cluster,
-    plane: Rewrite,
+    plane: Plane,
     /// What was put into force since it was last taken.
     published: Vec<Arc<Routing>>,
     /// What it would have logged since that was last taken.
@@ -59,10 +60,10 @@ enum Connection {
 
 impl Halod {
     /// HaloD on a host with these addresses, as its config wants it.
-    pub(super) fn new(now: Instant, config: &Config, own_addresses: &[IpAddr], seed: u64) -> Self {
+    pub(super) fn new(now: Instant, config: &Config, own_addresses: &[IpAddr], plane: PlaneKind, seed: u64) -> Self {
         Self {
             cluster: Cluster::new(now, config.cluster(own_addresses.iter().copied())),
-            plane: Rewrite::new(config.rewrite(seed)),
+            plane: Plane::new(plane, config.plane(seed), config.masquerade),
             published: Vec::new(),
             notes: Vec::new(),
             routing: Arc::default(),
@@ -88,8 +89,8 @@ impl Halod {
     }
 
     /// The next packet of the plane's own to send.
-    pub(super) fn poll_transmit(&mut self) -> Option<Vec<u8>> {
-        self.plane.poll_transmit()
+    pub(super) fn poll_transmit(&mut self, now: Instant) -> Option<Vec<u8>> {
+        self.plane.poll_transmit(now + self.skew)
     }
 
     /// The routing in force.
@@ -186,7 +187,7 @@ impl Halod {
             }
         }
         if self.cluster.deadline() <= now {
-            self.cluster.timeout(now, &self.plane);
+            self.cluster.timeout(now, self.plane.flows(now));
         }
     }
 

@@ -46,8 +46,8 @@ impl Router {
             mtu: MTU,
         };
         let mut stacks = Stacks::default();
-        let id = stacks.add(now, &stack, Halod::new(now, &config, &own, seed));
-        let monitor = Monitor::new(&config.cluster(own), &config.rewrite(seed));
+        let id = stacks.add(now, &stack, Halod::new(now, &config, &own, router.plane.unwrap_or_default(), seed));
+        let monitor = Monitor::new(&config.cluster(own), &config.plane(seed));
         Ok(Self { stacks, id, monitor })
     }
 
@@ -136,7 +136,7 @@ impl Router {
     /// Sends what the plane has to send, and shows the monitor what has changed.
     fn look(&mut self, now: Instant, send: Sink<'_>) {
         let halod = self.stacks.actor_mut(self.id).expect("HaloD runs");
-        while let Some(mut packet) = halod.poll_transmit() {
+        while let Some(mut packet) = halod.poll_transmit(now) {
             self.monitor.see_sent(now, &mut packet);
             route(packet, send);
         }

@@ -1,0 +1,437 @@
+//! The `steer` plane: the kernel's connection tracking translates and pins, here is decided.
+//!
+//! What is seen here is what needs a decision: packets of no connection, and those of routes that drain. The verdict on a
+//! SYN is a [`Mark`], by which the kernel finds the node's address; from then on the kernel forwards the flow by itself,
+//! and nothing is kept of it here. Which flows there are the kernel is asked when it matters, when routes have moved or a
+//! node is gone: those [`Entry`]s become flows here, are watched, named and ended, as the `rewrite` plane does with all.
+//!
+//! Not here: how the kernel is told and asked. [`Steer::take_changes`] says what its rules have to know,
+//! [`Steer::wants_entries`] when it has to be asked, [`Steer::poll_deletion`] what it has to forget.
+
+mod changes;
+mod marks;
+mod recent;
+mod survey;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::changes::{Changes, IpVersion};
+pub use self::marks::Mark;
+use self::marks::Marks;
+use self::recent::RecentSyns;
+pub use self::survey::Entry;
+use super::ending::{self, Endings};
+use super::held::HeldSyns;
+use super::{Counters, FLOWS_MAX, PlaneConfig, Transmit, Verdict};
+use crate::flow::{Flow, FlowKey, FlowPhase, FlowTable, FlowView, Flows, Sender, Toward};
+use crate::ids::{RouteId, Side};
+use crate::routing::{Member, Routing, SessionId};
+use crate::service::Services;
+use crate::time::Instant;
+use crate::wire::{Packet, TcpFlags, TcpPacket, reset_for};
+
+/// How long the kernel is asked for flows of a node that is gone: one may have begun while it was asked.
+const DEPARTURE: Duration = Duration::from_secs(3);
+
+/// What the kernel's connection tracking knows of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tracking {
+    /// It belongs to no connection that was answered.
+    New,
+    /// It belongs to a connection.
+    Known,
+    /// It contradicts what is known of its connection, or is damaged.
+    Invalid,
+}
+
+/// The plane.
+#[derive(Debug)]
+pub struct Steer {
+    services: Services,
+    routing: Arc<Routing>,
+    marks: Marks,
+    /// Nodes that are gone, as long as they may have flows.
+    departed: BTreeMap<SessionId, Departed>,
+    /// Every address that a registered or departed node serves.
+    node_addresses: BTreeSet<SocketAddr>,
+    /// Routes with flows that stay on a former owner.
+    watched: BTreeSet<RouteId>,
+    /// Flows of watched routes on former owners, and of nodes that are gone. No others.
+    flows: FlowTable,
+    wants_entries: bool,
+    held: HeldSyns,
+    recent: RecentSyns,
+    endings: Endings,
+    changes: Changes,
+    deletions: VecDeque<FlowKey>,
+    transmits: VecDeque<Transmit>,
+    counters: Counters,
+}
+
+/// A node that is gone.
+#[derive(Debug)]
+struct Departed {
+    member: Arc<Member>,
+    at: Instant,
+    /// The kernel was asked for its flows since.
+    surveyed: bool,
+}
+
+impl Steer {
+    /// A plane without nodes or flows.
+    pub fn new(config: PlaneConfig) -> Self {
+        Self {
+            services: Services { ports: config.ports, addresses: config.addresses },
+            routing: Arc::default(),
+            marks: Marks::default(),
+            departed: BTreeMap::new(),
+            node_addresses: BTreeSet::new(),
+            watched: BTreeSet::new(),
+            flows: FlowTable::new(FLOWS_MAX, config.source_ports, config.seed),
+            wants_entries: false,
+            held: HeldSyns::default(),
+            recent: RecentSyns::default(),
+            endings: Endings::default(),
+            changes: Changes::default(),
+            deletions: VecDeque::new(),
+            transmits: VecDeque::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Takes a new routing into force. [`Steer::take_changes`] has to be carried out next.
+    pub fn publish(&mut self, now: Instant, routing: Arc<Routing>) {
+        let former = std::mem::replace(&mut self.routing, routing);
+        let routing = Arc::clone(&self.routing);
+        for (&session, member) in former.members.iter().filter(|(session, _)| !routing.members.contains_key(session)) {
+            self.departed.insert(session, Departed { member: Arc::clone(member), at: now, surveyed: false });
+            self.changes.unmark(self.marks.release(session));
+            self.wants_entries = true;
+        }
+        for (&session, member) in routing.members.iter().filter(|(session, _)| !former.members.contains_key(session)) {
+            let mark = self.marks.assign(session);
+            self.changes.mark(mark, member);
+            if !mutant!(LeftoversNotCleared) {
+                self.clear_leftovers(now, member);
+            }
+        }
+        for index in 0..routing.owners.len() {
+            self.move_route(RouteId::from_index(index), &former);
+        }
+        self.review();
+        for syn in self.held.take().collect::<Vec<_>>() {
+            self.decide_held(now, syn);
+        }
+    }
+
+    /// Decides about one IP packet, as it was before any translation.
+    pub fn handle(&mut self, now: Instant, tracking: Tracking, packet: &mut [u8]) -> Verdict {
+        match Packet::parse(packet) {
+            Ok(Packet::Tcp(tcp)) => match self.decide(now, tracking, &tcp) {
+                Decision::Now(verdict) => verdict,
+                Decision::Begun(key, mark) => {
+                    self.recent.keep(now, key, packet);
+                    Verdict::Marked(mark)
+                }
+                Decision::Later(key) => {
+                    if !mutant!(HeldSynsDropped) {
+                        self.held.hold(key, packet);
+                    }
+                    Verdict::Drop
+                }
+            },
+            Ok(Packet::Fragment) => {
+                self.counters.fragments += 1;
+                Verdict::Drop
+            }
+            Ok(Packet::IcmpError(_) | Packet::Other) => Verdict::Accept,
+            Err(_) => {
+                self.counters.malformed += 1;
+                Verdict::Drop
+            }
+        }
+    }
+
+    /// Ends a flow towards one or both ends. An end that does not seem to have heard it is asked again.
+    pub fn end(&mut self, now: Instant, key: FlowKey, toward: Toward) {
+        let Some(flow) = self.flows.refuse(now, key) else { return };
+        self.counters.ended += 1;
+        self.deletions.push_back(key);
+        self.transmits.extend(ending::notices(flow, Sender::Client).into_iter().map(Transmit::from));
+        self.endings.watch(now, (key, Sender::Client));
+        if toward == Toward::Both {
+            self.transmits.extend(ending::notices(flow, Sender::Node).into_iter().map(Transmit::from));
+            self.endings.watch(now, (key, Sender::Node));
+        }
+    }
+
+    /// What the kernel's rules have to know that they did not know when this was last called.
+    pub fn take_changes(&mut self) -> Changes {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// The next connection that the kernel has to forget; before any packet that is to be sent.
+    pub fn poll_deletion(&mut self) -> Option<FlowKey> {
+        self.deletions.pop_front()
+    }
+
+    /// The next packet of the plane's own to send.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.transmits.pop_front()
+    }
+
+    /// When to call [`Steer::timeout`]; `None` while no flow is being ended.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.endings.deadline()
+    }
+
+    /// Asks again who does not seem to know of the end of a flow.
+    pub fn timeout(&mut self, now: Instant) {
+        for (key, end) in self.endings.due(now) {
+            let Some(flow) = self.flows.sent_by_client(key.client, key.service) else { continue };
+            if self.is_over(flow) || flow.phase() == FlowPhase::Ended {
+                self.transmits.extend(ending::probes(flow, end).into_iter().map(Transmit::from));
+            }
+        }
+    }
+
+    /// Drops flows that have been over for long enough. Call it about once a second.
+    pub fn expire(&mut self, now: Instant) {
+        self.flows.expire(now);
+        let is_recent = |departed: &Departed| now < departed.at + DEPARTURE;
+        self.departed.retain(|&node, departed| is_recent(departed) || self.flows.has_flows_of(node));
+        self.wants_entries |= !self.watched.is_empty() || self.departed.values().any(is_recent);
+        self.review();
+    }
+
+    /// Every address whose stray packets have to be seen here.
+    pub fn node_addresses(&self) -> &BTreeSet<SocketAddr> {
+        &self.node_addresses
+    }
+
+    /// How often a packet was refused.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Number of flows that are kept here: of moved routes, and of nodes that are gone.
+    pub fn flow_count(&self) -> usize {
+        self.flows.len()
+    }
+
+    fn decide(&mut self, now: Instant, tracking: Tracking, packet: &TcpPacket<'_>) -> Decision {
+        let (source, destination) = (packet.source(), packet.destination());
+        if let Some((side, route)) = self.services.locate(destination) {
+            let key = FlowKey { client: source, service: destination };
+            return self.decide_from_client(now, tracking, key, packet, (side, route));
+        }
+        Decision::Now(match self.flows.seen_by_node(destination, source) {
+            Some(flow) if self.is_over(flow) => {
+                self.counters.late += 1;
+                if packet.flags().contains(TcpFlags::RST) {
+                    self.endings.forget((flow.key(), Sender::Node));
+                }
+                answer(packet)
+            }
+            Some(flow) => {
+                let key = flow.key();
+                self.pass(now, tracking, key, Sender::Node, packet)
+            }
+            None if !self.node_addresses.contains(&source) || tracking == Tracking::Known => Verdict::Accept,
+            None => self.stray(tracking, packet),
+        })
+    }
+
+    fn decide_from_client(
+        &mut self,
+        now: Instant,
+        tracking: Tracking,
+        key: FlowKey,
+        packet: &TcpPacket<'_>,
+        (side, route): (Side, RouteId),
+    ) -> Decision {
+        let is_syn = packet.flags().is_initial_syn();
+        Decision::Now(match self.flows.sent_by_client(key.client, key.service) {
+            // The kernel has forgotten this connection, so the SYN begins one.
+            Some(flow) if is_syn && tracking == Tracking::New && self.is_over(flow) => {
+                self.flows.remove(key.client, key.service);
+                return self.begin(key, packet, side, route);
+            }
+            Some(flow) if self.is_over(flow) => self.refuse_late(now, key, packet),
+            // One that its node has not answered stays where it is, and so does its SYN.
+            Some(flow) if is_syn && flow.phase() == FlowPhase::HalfOpen => Verdict::Accept,
+            _ if is_syn && tracking == Tracking::New => {
+                self.flows.remove(key.client, key.service);
+                return self.begin(key, packet, side, route);
+            }
+            Some(_) => self.pass(now, tracking, key, Sender::Client, packet),
+            None if tracking == Tracking::Known => Verdict::Accept,
+            None => self.stray(tracking, packet),
+        })
+    }
+
+    /// A packet of a flow that is watched.
+    fn pass(
+        &mut self,
+        now: Instant,
+        tracking: Tracking,
+        key: FlowKey,
+        sender: Sender,
+        packet: &TcpPacket<'_>,
+    ) -> Verdict {
+        if tracking != Tracking::Known {
+            return Verdict::Drop;
+        }
+        let is_reset = packet.flags().contains(TcpFlags::RST);
+        match sender {
+            Sender::Client if is_reset => self.endings.forget((key, Sender::Client)),
+            // Nobody sends an RST again that is lost, and an idle client would never know.
+            Sender::Node if is_reset => self.endings.watch(now, (key, Sender::Client)),
+            _ => {}
+        }
+        self.flows.note(now, key, sender, packet);
+        Verdict::Accept
+    }
+
+    fn begin(&mut self, key: FlowKey, packet: &TcpPacket<'_>, side: Side, route: RouteId) -> Decision {
+        if !packet.checksum_ok() {
+            self.counters.bad_checksums += 1;
+            return Decision::Now(Verdict::Drop);
+        }
+        let owner = self.routing.owner(route).filter(|owner| owner.address(side, key.client.ip()).is_some());
+        let Some(owner) = owner else {
+            self.counters.unowned += 1;
+            return Decision::Now(answer(packet));
+        };
+        if self.routing.suspects.contains(&owner.session) {
+            return Decision::Later(key);
+        }
+        Decision::Begun(key, self.marks.of(owner.session, side))
+    }
+
+    /// A SYN that was held leaves as a packet of the plane's own.
+    fn decide_held(&mut self, now: Instant, mut syn: Vec<u8>) {
+        match self.handle(now, Tracking::New, &mut syn) {
+            Verdict::Marked(mark) => self.transmits.push_back(Transmit { packet: syn, mark: Some(mark) }),
+            Verdict::Answer(reset) => self.transmits.push_back(reset.to_vec().into()),
+            Verdict::Accept | Verdict::Rewritten | Verdict::Drop => {}
+        }
+    }
+
+    /// A client's packet on a flow that is over: it is told so at once. Its acknowledgement number makes that exact.
+    fn refuse_late(&mut self, now: Instant, key: FlowKey, packet: &TcpPacket<'_>) -> Verdict {
+        self.counters.late += 1;
+        if packet.flags().contains(TcpFlags::RST) {
+            self.endings.forget((key, Sender::Client));
+        } else if self.flows.refuse(now, key).is_some() {
+            self.counters.ended += 1;
+            self.deletions.push_back(key);
+            self.endings.watch(now, (key, Sender::Client));
+        }
+        answer(packet)
+    }
+
+    /// A packet of no connection: its sender is told so. What the kernel takes for invalid may be of one that goes on.
+    fn stray(&mut self, tracking: Tracking, packet: &TcpPacket<'_>) -> Verdict {
+        if tracking == Tracking::Invalid || !packet.checksum_ok() {
+            self.counters.bad_checksums += 1;
+            return Verdict::Drop;
+        }
+        self.counters.strays += 1;
+        answer(packet)
+    }
+
+    /// Whether nothing of a flow is forwarded any more: HaloD ended it, or its node is gone.
+    fn is_over(&self, flow: &Flow) -> bool {
+        flow.is_refused() || !self.routing.members.contains_key(&flow.session)
+    }
+
+    /// A node that was cut off or hung comes back with connections that it takes for alive.
+    fn clear_leftovers(&mut self, now: Instant, member: &Member) {
+        let departed = self.departed.values().filter(|departed| departed.member.shares_an_address_with(member));
+        let former: Vec<SessionId> = departed.map(|departed| departed.member.session).collect();
+        for node in former {
+            let mut keys = Vec::new();
+            self.flows.visit_node(node, &mut |flow| keys.push(flow.key));
+            let flows = keys.iter().filter_map(|key| self.flows.sent_by_client(key.client, key.service));
+            self.transmits.extend(flows.flat_map(|flow| ending::notices(flow, Sender::Node)).map(Transmit::from));
+            keys.into_iter().for_each(|key| self.endings.watch(now, (key, Sender::Node)));
+        }
+    }
+
+    /// Who owns a route now may be another than before.
+    fn move_route(&mut self, route: RouteId, former: &Routing) {
+        let (before, after) = (former.owner(route), self.routing.owner(route));
+        if before.map(|owner| owner.session) == after.map(|owner| owner.session) {
+            return;
+        }
+        let ports = Side::ALL.map(|side| (side, self.services.ports.port(side, route)));
+        self.changes.direct(ports, after.map(|owner| &**owner));
+        if let Some(after) = after {
+            // It has returned: what was at this node is in order again.
+            let (mut flows, session) = (Vec::new(), after.session);
+            self.flows.visit(route, session, &mut |flow| flows.push(flow.key));
+            flows.into_iter().for_each(|key| self.flows.remove(key.client, key.service));
+        }
+        if before.is_some_and(|owner| self.routing.members.contains_key(&owner.session)) {
+            self.watch(route);
+        }
+    }
+
+    fn watch(&mut self, route: RouteId) {
+        self.wants_entries = true;
+        if self.watched.insert(route) {
+            self.changes.watch(Side::ALL.map(|side| self.services.ports.port(side, route)));
+        }
+    }
+
+    /// Watches no more what has ended, and forgets who is gone for good.
+    fn review(&mut self) {
+        if !self.wants_entries {
+            let (watched, flows, routing) = (&mut self.watched, &self.flows, &self.routing);
+            let has_flows = |route| {
+                let mut any = false;
+                let nodes = routing.members.keys();
+                nodes.for_each(|&node| flows.visit(route, node, &mut |_| any = true));
+                any
+            };
+            for route in watched.extract_if(.., |route| !has_flows(*route)) {
+                self.changes.unwatch(Side::ALL.map(|side| self.services.ports.port(side, route)));
+            }
+        }
+        let departed = self.departed.values().map(|departed| &departed.member);
+        let members = self.routing.members.values().chain(departed);
+        let addresses: BTreeSet<SocketAddr> = members.flat_map(|member| member.service_addresses()).collect();
+        self.changes.nodes(&self.node_addresses, &addresses);
+        self.node_addresses = addresses;
+    }
+}
+
+/// What is decided about a packet.
+enum Decision {
+    Now(Verdict),
+    /// A SYN that is forwarded, but decided anew if its node is lost before it answers.
+    Begun(FlowKey, Mark),
+    /// A SYN whose owner may be gone: decided when that is known.
+    Later(FlowKey),
+}
+
+impl Flows for Steer {
+    fn visit(&self, route: RouteId, node: SessionId, each: &mut dyn FnMut(FlowView)) {
+        self.flows.visit(route, node, each);
+    }
+
+    fn visit_node(&self, node: SessionId, each: &mut dyn FnMut(FlowView)) {
+        self.flows.visit_node(node, each);
+    }
+}
+
+fn answer(packet: &TcpPacket<'_>) -> Verdict {
+    reset_for(packet).map_or(Verdict::Drop, Verdict::Answer)
+}

@@ -1,0 +1,92 @@
+//! What the kernel's rules have to know, as differences.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use super::marks::Mark;
+use crate::ids::Side;
+use crate::routing::Member;
+
+/// An IP version; a node may have an address of each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum IpVersion {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl IpVersion {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::V4, Self::V6];
+
+    /// That of an address.
+    pub fn of(address: &SocketAddr) -> Self {
+        if address.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+}
+
+/// What is different from before. What is named here replaces what was known of it; of several changes of one thing the
+/// last one is here.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Where the connections to a service port go, without a decision: to the owner of its route, or to nobody.
+    pub ports: BTreeMap<(IpVersion, u16), Option<SocketAddr>>,
+    /// Which address a mark means.
+    pub marks: BTreeMap<(IpVersion, Mark), Option<SocketAddr>>,
+    /// Whether packets of no connection that come from this address of a node are to be seen.
+    pub nodes: BTreeMap<SocketAddr, bool>,
+    /// Whether all packets of connections to this service port are to be seen.
+    pub watched: BTreeMap<u16, bool>,
+}
+
+impl Changes {
+    /// Whether there is nothing to tell.
+    pub fn is_empty(&self) -> bool {
+        self.ports.is_empty() && self.marks.is_empty() && self.nodes.is_empty() && self.watched.is_empty()
+    }
+
+    pub(super) fn mark(&mut self, marks: [(Side, Mark); 2], member: &Member) {
+        for (side, mark) in marks {
+            for version in IpVersion::ALL {
+                self.marks.insert((version, mark), address(member, side, version));
+            }
+        }
+    }
+
+    pub(super) fn unmark(&mut self, marks: [(Side, Mark); 2]) {
+        for (_, mark) in marks {
+            self.marks.extend(IpVersion::ALL.map(|version| ((version, mark), None)));
+        }
+    }
+
+    /// A route's ports lead to `owner`.
+    pub(super) fn direct(&mut self, ports: [(Side, u16); 2], owner: Option<&Member>) {
+        for (side, port) in ports {
+            for version in IpVersion::ALL {
+                self.ports.insert((version, port), owner.and_then(|owner| address(owner, side, version)));
+            }
+        }
+    }
+
+    pub(super) fn watch(&mut self, ports: [u16; 2]) {
+        self.watched.extend(ports.map(|port| (port, true)));
+    }
+
+    pub(super) fn unwatch(&mut self, ports: [u16; 2]) {
+        self.watched.extend(ports.map(|port| (port, false)));
+    }
+
+    pub(super) fn nodes(&mut self, before: &BTreeSet<SocketAddr>, after: &BTreeSet<SocketAddr>) {
+        self.nodes.extend(after.difference(before).map(|&node| (node, true)));
+        self.nodes.extend(before.difference(after).map(|&node| (node, false)));
+    }
+}
+
+fn address(member: &Member, side: Side, version: IpVersion) -> Option<SocketAddr> {
+    let of_side = match side {
+        Side::Browser => &member.browser,
+        Side::App => &member.app,
+    };
+    of_side.iter().find(|address| IpVersion::of(address) == version)
+}

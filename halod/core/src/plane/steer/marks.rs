@@ -1,0 +1,90 @@
+//! Marks: how a verdict names a node to the kernel's rules.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::Side;
+use crate::routing::SessionId;
+
+/// The mark of a packet (`NFQA_MARK`, `SO_MARK`) that is to go to one node's address for one side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Mark(u32);
+
+impl Mark {
+    /// The bits that all marks have in common, ASCII "HD", and which bits those are.
+    pub const PREFIX: u32 = 0x4844_0000;
+    /// See [`Mark::PREFIX`].
+    pub const PREFIX_MASK: u32 = 0xffff_0000;
+
+    /// The number that the kernel knows.
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}", self.0)
+    }
+}
+
+/// Which places among the marks are taken by which nodes. A place that is free again is given away again.
+#[derive(Debug, Default)]
+pub(super) struct Marks {
+    by_session: BTreeMap<SessionId, u16>,
+    taken: BTreeSet<u16>,
+}
+
+impl Marks {
+    /// Places at most: the bits of a mark below its prefix, less one for the side.
+    const PLACES: u16 = 1 << 15;
+
+    /// Gives a node a place, and returns its two marks. A node beyond the last place shares one, and is never meant by it:
+    /// there are fewer routes than places, so only a node in reserve can be so late.
+    pub(super) fn assign(&mut self, session: SessionId) -> [(Side, Mark); 2] {
+        let place = (0..Self::PLACES).find(|place| !self.taken.contains(place)).unwrap_or(Self::PLACES - 1);
+        self.taken.insert(place);
+        self.by_session.insert(session, place);
+        both(place)
+    }
+
+    /// Takes a node's place back, and returns its marks.
+    pub(super) fn release(&mut self, session: SessionId) -> [(Side, Mark); 2] {
+        let place = self.by_session.remove(&session).expect("only nodes with a place are released");
+        self.taken.remove(&place);
+        both(place)
+    }
+
+    /// The mark of a registered node.
+    pub(super) fn of(&self, session: SessionId, side: Side) -> Mark {
+        mark(self.by_session[&session], side)
+    }
+}
+
+fn both(place: u16) -> [(Side, Mark); 2] {
+    Side::ALL.map(|side| (side, mark(place, side)))
+}
+
+fn mark(place: u16, side: Side) -> Mark {
+    Mark(Mark::PREFIX | u32::from(place) << 1 | u32::from(side == Side::App))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_free_place_is_given_away_again_and_no_mark_twice() {
+        let mut marks = Marks::default();
+        let [a, b, c] = [1, 2, 3].map(SessionId);
+        assert_eq!(marks.assign(a), [(Side::Browser, Mark(0x4844_0000)), (Side::App, Mark(0x4844_0001))]);
+        assert_eq!(marks.assign(b), [(Side::Browser, Mark(0x4844_0002)), (Side::App, Mark(0x4844_0003))]);
+        marks.release(a);
+        marks.assign(c);
+        assert_eq!(marks.of(c, Side::App), Mark(0x4844_0001));
+        assert_eq!(marks.of(b, Side::Browser), Mark(0x4844_0002));
+    }
+}

@@ -1,0 +1,61 @@
+//! The last SYNs that were sent on their way, in case their node is lost before it answers.
+//!
+//! Bounded, and no more than a courtesy: a SYN that is not here any more its client sends again by itself.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::flow::FlowKey;
+use crate::time::Instant;
+
+/// SYNs at most.
+const RECENT_MAX: usize = 4096;
+
+#[derive(Debug, Default)]
+pub(super) struct RecentSyns {
+    by_flow: BTreeMap<FlowKey, (Instant, Vec<u8>)>,
+    /// The oldest first. May name some that were taken since.
+    order: VecDeque<FlowKey>,
+}
+
+impl RecentSyns {
+    /// Keeps a copy of `syn`; a retransmission takes the place of the former one.
+    pub(super) fn keep(&mut self, now: Instant, key: FlowKey, syn: &[u8]) {
+        if self.by_flow.insert(key, (now, syn.to_vec())).is_none() {
+            self.order.push_back(key);
+        }
+        while self.order.len() > RECENT_MAX {
+            if let Some(oldest) = self.order.pop_front() {
+                self.by_flow.remove(&oldest);
+            }
+        }
+    }
+
+    /// Takes the SYN of a flow, if it is still here.
+    pub(super) fn take(&mut self, key: FlowKey) -> Option<Vec<u8>> {
+        self.by_flow.remove(&key).map(|(_, syn)| syn)
+    }
+
+    /// Whether a SYN of this flow is here that was sent after `time`.
+    pub(super) fn is_since(&self, time: Instant, key: FlowKey) -> bool {
+        self.by_flow.get(&key).is_some_and(|&(at, _)| at > time)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(number: u16) -> FlowKey {
+        FlowKey { client: ([10, 1, 0, 1], number).into(), service: ([10, 0, 0, 1], 80).into() }
+    }
+
+    #[test]
+    fn the_oldest_goes_when_there_is_no_room() {
+        let mut recent = RecentSyns::default();
+        (0..=u16::try_from(RECENT_MAX).unwrap()).for_each(|number| recent.keep(Instant::ORIGIN, key(number), &[1]));
+        assert_eq!(recent.take(key(0)), None);
+        recent.keep(Instant::ORIGIN, key(1), &[2]);
+        assert_eq!((recent.take(key(1)), recent.take(key(1))), (Some(vec![2]), None));
+        assert_eq!((recent.by_flow.len(), recent.order.len()), (RECENT_MAX - 1, RECENT_MAX));
+    }
+}

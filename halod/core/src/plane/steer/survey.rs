@@ -1,0 +1,133 @@
+//! What the kernel answers when it is asked which connections it tracks, and what follows from it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Departed, Steer};
+use crate::flow::{FlowKey, Flows, KnownFlow, Progress, Sender};
+use crate::ids::RouteId;
+use crate::routing::SessionId;
+use crate::time::Instant;
+
+/// A connection to a service port, as the kernel tracks it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Which flow.
+    pub flow: FlowKey,
+    /// The node's address that it goes to.
+    pub node: SocketAddr,
+    /// The client as the node sees it.
+    pub peer: SocketAddr,
+    /// How far it has come.
+    pub progress: Progress,
+    /// For how long no packet has passed.
+    pub idle: Duration,
+}
+
+/// Whose an address is, and whose it was: an address may change hands before the former one's flows were seen.
+#[derive(Debug, Clone, Copy, Default)]
+struct Holders {
+    member: Option<SessionId>,
+    departed: Option<(Instant, SessionId)>,
+}
+
+impl Steer {
+    /// Whether the kernel has to be asked for its connections, and [`Steer::survey`] to be told.
+    pub fn wants_entries(&self) -> bool {
+        self.wants_entries
+    }
+
+    /// These are all connections to service ports that the kernel tracks. Those of moved routes become flows here, and so
+    /// do those of nodes that are gone, which the kernel then has to forget.
+    pub fn survey(&mut self, now: Instant, entries: &[Entry]) {
+        self.wants_entries = false;
+        let holders = self.holders();
+        let mut unanswered = Vec::new();
+        for entry in entries {
+            let Some((side, route)) = self.services.locate(entry.flow.service) else { continue };
+            let Some((session, is_gone)) = self.whose(&holders, entry, route) else { continue };
+            if is_gone {
+                self.deletions.push_back(entry.flow);
+                if entry.progress == Progress::SynSent {
+                    self.flows.remove(entry.flow.client, entry.flow.service);
+                    if !mutant!(UnansweredSynsForgotten) {
+                        unanswered.extend(self.recent.take(entry.flow));
+                    }
+                    continue;
+                }
+                if entry.progress == Progress::Ended {
+                    // By the node's RST, it may be, which nobody sends again if it is lost.
+                    self.endings.watch(now, (entry.flow, Sender::Client));
+                }
+            }
+            if !self.is_known(entry, session) {
+                let Entry { flow: key, node, peer, progress, idle } = *entry;
+                self.flows.adopt(now, &KnownFlow { key, node, session, route, side, peer, progress, idle });
+            }
+        }
+        self.departed.values_mut().for_each(|departed| departed.surveyed = true);
+        self.forget_all_but(entries);
+        for syn in unanswered {
+            self.decide_held(now, syn);
+        }
+    }
+
+    fn holders(&self) -> BTreeMap<SocketAddr, Holders> {
+        let mut holders: BTreeMap<SocketAddr, Holders> = BTreeMap::new();
+        for member in self.routing.members.values() {
+            for address in member.service_addresses() {
+                holders.entry(address).or_default().member = Some(member.session);
+            }
+        }
+        for Departed { member, at, surveyed } in self.departed.values() {
+            for address in member.service_addresses() {
+                let holders = holders.entry(address).or_default();
+                if holders.member.is_none() || !surveyed {
+                    holders.departed = Some((*at, member.session));
+                }
+            }
+        }
+        holders
+    }
+
+    /// The registration that an entry belongs to and whether it is gone, if its flow needs any attention.
+    fn whose(
+        &self,
+        holders: &BTreeMap<SocketAddr, Holders>,
+        entry: &Entry,
+        route: RouteId,
+    ) -> Option<(SessionId, bool)> {
+        let Holders { member, departed } = *holders.get(&entry.node)?;
+        match (departed, member) {
+            (Some((at, node)), _) if !self.recent.is_since(at, entry.flow) => Some((node, true)),
+            (_, member) => member.filter(|&node| self.is_elsewhere(route, node)).map(|node| (node, false)),
+        }
+    }
+
+    /// Whether `route` belongs to another node than this one now, which may have flows of it from before.
+    fn is_elsewhere(&self, route: RouteId, session: SessionId) -> bool {
+        self.watched.contains(&route) && self.routing.owner(route).is_none_or(|owner| owner.session != session)
+    }
+
+    /// Whether a flow is here already, and as far as the kernel says: its packets were seen.
+    fn is_known(&self, entry: &Entry, session: SessionId) -> bool {
+        let flow = self.flows.sent_by_client(entry.flow.client, entry.flow.service);
+        flow.is_some_and(|flow| {
+            flow.session == session && (flow.is_refused() || entry.progress != Progress::Ended || self.is_over(flow))
+        })
+    }
+
+    /// What the kernel does not know any more has ended, unless it was ended here.
+    fn forget_all_but(&mut self, entries: &[Entry]) {
+        let tracked: BTreeSet<FlowKey> = entries.iter().map(|entry| entry.flow).collect();
+        let mut over = Vec::new();
+        for &session in self.routing.members.keys() {
+            self.flows.visit_node(session, &mut |view| over.extend((!tracked.contains(&view.key)).then_some(view.key)));
+        }
+        over.retain(|key| self.flows.sent_by_client(key.client, key.service).is_some_and(|flow| !flow.is_refused()));
+        over.into_iter().for_each(|key| self.flows.remove(key.client, key.service));
+    }
+}

@@ -1,0 +1,221 @@
+//! The `steer` plane with the kernel that it steers: the rules that HaloD installs for it, and connection tracking.
+//!
+//! The model follows `halod`'s rules: what is tracked passes untouched unless its route is watched, what is not is shown to
+//! the plane, and behind the plane only a SYN goes on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+
+use halod_core::flow::{FlowKey, Progress};
+use halod_core::plane::steer::{Changes, IpVersion, Mark, Tracking};
+use halod_core::plane::{PlaneConfig, Stage, Steer, Verdict};
+use halod_core::service::ServicePorts;
+use halod_core::time::Instant;
+use halod_core::wire::{Packet, TcpPacket};
+
+use super::conntrack::{Conntrack, Direction};
+use crate::addresses;
+use crate::network::Segment;
+
+/// The plane and its kernel.
+pub(super) struct Netfilter {
+    pub(super) steer: Steer,
+    ports: ServicePorts,
+    addresses: Vec<IpAddr>,
+    masquerade: bool,
+    rules: Rules,
+    conntrack: Conntrack,
+    /// What the packet that has passed the first stage belongs to, until it passes the second.
+    attached: Option<(FlowKey, Direction)>,
+}
+
+/// What the rules know.
+#[derive(Debug, Default)]
+struct Rules {
+    ports: BTreeMap<(IpVersion, u16), SocketAddr>,
+    marks: BTreeMap<(IpVersion, Mark), SocketAddr>,
+    nodes: BTreeSet<SocketAddr>,
+    watched: BTreeSet<u16>,
+}
+
+impl Netfilter {
+    pub(super) fn new(config: PlaneConfig, masquerade: bool) -> Self {
+        Self {
+            ports: config.ports,
+            addresses: config.addresses.clone(),
+            steer: Steer::new(config),
+            masquerade,
+            rules: Rules::default(),
+            conntrack: Conntrack::default(),
+            attached: None,
+        }
+    }
+
+    /// What becomes of a packet at one of the stages; `Rewritten` if the kernel has translated it.
+    pub(super) fn handle(&mut self, now: Instant, stage: Stage, packet: &mut [u8]) -> Verdict {
+        match stage {
+            Stage::Ingress => {
+                let verdict = self.ingress(now, packet);
+                self.carry_out();
+                verdict
+            }
+            Stage::Egress { .. } => self.egress(packet),
+        }
+    }
+
+    fn ingress(&mut self, now: Instant, packet: &mut [u8]) -> Verdict {
+        self.attached = None;
+        let Ok(Packet::Tcp(tcp)) = Packet::parse(packet) else { return Verdict::Accept };
+        let (source, destination, flags) = (tcp.source(), tcp.destination(), tcp.flags());
+        let is_syn = flags.is_initial_syn();
+        let is_service = self.addresses.contains(&destination.ip()) && self.ports.locate(destination.port()).is_some();
+        let tracked = self.conntrack.find(source, destination).filter(|&(flow, _)| {
+            // The kernel lets a SYN take the place of a connection that is over.
+            !is_syn || self.conntrack.connection(flow).progress != Progress::Ended
+        });
+        let is_answered = |flow, direction| {
+            direction == Direction::Reply || self.conntrack.connection(flow).progress != Progress::SynSent
+        };
+        let tracking = match tracked {
+            Some((flow, direction)) if is_answered(flow, direction) => Tracking::Known,
+            _ => Tracking::New,
+        };
+        let is_seen = match (tracking, tracked) {
+            (Tracking::Known, Some((flow, _))) => self.rules.watched.contains(&flow.service.port()),
+            _ => is_service || self.rules.nodes.contains(&source),
+        };
+        let verdict = if is_seen { self.steer.handle(now, tracking, packet) } else { Verdict::Accept };
+        let mark = match verdict {
+            Verdict::Accept => None,
+            Verdict::Marked(mark) => Some(mark),
+            refused => return refused,
+        };
+        match tracked {
+            Some(_) => self.attached = tracked,
+            None if !is_service => return Verdict::Accept,
+            // The kernel would pick it up in the middle of its stream. The rules behind the queue drop it.
+            None if !is_syn => return Verdict::Drop,
+            None => {
+                let flow = FlowKey { client: source, service: destination };
+                let Some(node) = self.rules.node(destination, mark) else { return Verdict::Accept };
+                self.conntrack.begin(now, flow, node, self.own_address(node));
+                self.attached = Some((flow, Direction::Original));
+            }
+        }
+        self.translate_destination(now, packet)
+    }
+
+    /// At the first stage the destination is translated; the source with it on the way to a node, which cannot be told
+    /// from later.
+    fn translate_destination(&mut self, now: Instant, packet: &mut [u8]) -> Verdict {
+        let (Some((flow, direction)), Ok(Packet::Tcp(mut tcp))) = (self.attached, Packet::parse(packet)) else {
+            return Verdict::Accept;
+        };
+        let connection = self.conntrack.connection(flow).clone();
+        self.conntrack.note(now, flow, direction, tcp.flags());
+        match direction {
+            Direction::Original => translate(&mut tcp, connection.peer, connection.node),
+            Direction::Reply => tcp.rewrite_destination(flow.client),
+        }
+        Verdict::Rewritten
+    }
+
+    fn egress(&mut self, packet: &mut [u8]) -> Verdict {
+        match (self.attached, Packet::parse(packet)) {
+            (Some((flow, Direction::Reply)), Ok(Packet::Tcp(mut tcp))) => {
+                tcp.rewrite_source(flow.service);
+                Verdict::Rewritten
+            }
+            _ => Verdict::Accept,
+        }
+    }
+
+    /// The next packet of the plane's own, as it leaves.
+    pub(super) fn poll_transmit(&mut self, now: Instant) -> Option<Vec<u8>> {
+        loop {
+            self.carry_out();
+            let mut transmit = self.steer.poll_transmit()?;
+            let Some(mark) = transmit.mark else { return Some(transmit.packet) };
+            let Ok(Packet::Tcp(mut tcp)) = Packet::parse(&mut transmit.packet) else { continue };
+            let flow = FlowKey { client: tcp.source(), service: tcp.destination() };
+            let Some(node) = self.rules.node(flow.service, Some(mark)) else { continue };
+            self.conntrack.begin(now, flow, node, self.own_address(node));
+            let peer = self.conntrack.connection(flow).peer;
+            translate(&mut tcp, peer, node);
+            return Some(transmit.packet);
+        }
+    }
+
+    /// Asks the kernel for its connections if the plane has to know them.
+    pub(super) fn survey(&mut self, now: Instant) {
+        if self.steer.wants_entries() {
+            self.steer.survey(now, &self.conntrack.entries(now));
+            self.carry_out();
+        }
+    }
+
+    pub(super) fn expire(&mut self, now: Instant) {
+        self.conntrack.expire(now);
+        self.steer.expire(now);
+        self.carry_out();
+    }
+
+    /// Does what the plane wants of the kernel.
+    pub(super) fn carry_out(&mut self) {
+        self.rules.change(self.steer.take_changes());
+        while let Some(flow) = self.steer.poll_deletion() {
+            self.conntrack.forget(flow);
+        }
+    }
+
+    fn own_address(&self, node: SocketAddr) -> Option<IpAddr> {
+        let own = addresses::router(Segment::Lan);
+        self.masquerade.then_some(if node.is_ipv4() { own.v4 } else { own.v6 })
+    }
+}
+
+impl Rules {
+    fn change(&mut self, changes: Changes) {
+        change(&mut self.ports, changes.ports);
+        change(&mut self.marks, changes.marks);
+        for (node, is_known) in changes.nodes {
+            if is_known {
+                self.nodes.insert(node)
+            } else {
+                self.nodes.remove(&node)
+            };
+        }
+        for (port, is_watched) in changes.watched {
+            if is_watched {
+                self.watched.insert(port)
+            } else {
+                self.watched.remove(&port)
+            };
+        }
+    }
+
+    /// Where a connection goes: as its mark says, and without one as the last table does.
+    fn node(&self, service: SocketAddr, mark: Option<Mark>) -> Option<SocketAddr> {
+        let version = IpVersion::of(&service);
+        match mark {
+            Some(mark) => self.marks.get(&(version, mark)).copied(),
+            None => self.ports.get(&(version, service.port())).copied(),
+        }
+    }
+}
+
+fn change<K: Ord>(map: &mut BTreeMap<K, SocketAddr>, changes: BTreeMap<K, Option<SocketAddr>>) {
+    for (key, address) in changes {
+        match address {
+            Some(address) => map.insert(key, address),
+            None => map.remove(&key),
+        };
+    }
+}
+
+fn translate(packet: &mut TcpPacket<'_>, peer: SocketAddr, node: SocketAddr) {
+    packet.rewrite_destination(node);
+    if packet.source() != peer {
+        packet.rewrite_source(peer);
+    }
+}
