@@ -266,6 +266,7 @@ pub fn link(link: &Link) -> LinkConfig {
         reorders: link.reorders,
         loss: link.loss.fraction(),
         duplicates: link.duplicates.fraction(),
+        datagram_delay: link.datagrams,
         mtu: narrow,
     }
 }

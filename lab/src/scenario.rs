@@ -156,6 +156,13 @@ pub struct Router {
     pub redial: Option<Duration>,
 }
 
+impl Router {
+    /// How long a node may be silent before it is lost: (misses + 1/2) heartbeats.
+    pub fn silence_max(&self) -> Duration {
+        self.heartbeat * self.misses + self.heartbeat / 2
+    }
+}
+
 /// An address family of the service. Nodes always have both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -287,6 +294,8 @@ pub struct Link {
     pub loss: Percent,
     /// How many packets arrive twice, in each direction.
     pub duplicates: Percent,
+    /// How long a UDP datagram takes, in one direction, if not `delay`.
+    pub datagrams: Option<Duration>,
     /// The largest IP packet that gets through, in bytes, at least 1280. The ends do not know it.
     pub mtu: u16,
 }
@@ -305,6 +314,7 @@ impl Default for Link {
             reorders: false,
             loss: Percent::default(),
             duplicates: Percent::default(),
+            datagrams: None,
             mtu: 1500,
         }
     }

@@ -327,7 +327,7 @@ impl Cluster {
             Place::Leaving => {}
         }
         self.settle(now, change);
-        self.release_the_drained();
+        self.release_the_drained(now);
     }
 
     fn survey_drains(&mut self, now: Instant, flows: &dyn Flows) {
@@ -342,7 +342,7 @@ impl Cluster {
                 Side::Browser => self.endings.push_back((flow.key, Toward::Both)),
             }
         }
-        self.release_the_drained();
+        self.release_the_drained(now);
     }
 
     /// Browser connections that wait for the pace.
@@ -362,7 +362,7 @@ impl Cluster {
     }
 
     /// Lets go of nodes that have left and have nothing to drain any more.
-    fn release_the_drained(&mut self) {
+    fn release_the_drained(&mut self, now: Instant) {
         let done: Vec<SessionId> =
             self.leaving.iter().copied().filter(|&session| !self.drains.is_draining(session)).collect();
         for id in done {
@@ -370,6 +370,10 @@ impl Cluster {
             self.outputs.extend(session.conn.map(Output::Close));
             self.note(Note::Left { name: session.member.name.clone() });
             self.publish();
+            // Its name is free for who has waited for it.
+            if let Some((conn, hello)) = self.parked.remove(&id) {
+                self.answer_hello(now, conn, hello);
+            }
         }
     }
 

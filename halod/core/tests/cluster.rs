@@ -591,6 +591,36 @@ fn a_newcomer_of_a_name_waits_for_the_holder_to_prove_itself() {
 }
 
 #[test]
+fn a_newcomer_is_let_in_when_the_holder_of_its_name_has_left() {
+    let mut bench = Bench::new(1, 1);
+    bench.join(1);
+    bench.join(2);
+    bench.say(1, FromNode::Leave);
+    bench.pass(Duration::from_millis(1));
+    let mut restarted = hello(1);
+    restarted.incarnation = Incarnation(77);
+    bench.open(3);
+    let asked = "epoch 2 held by n2 suspects 1\nredial 1 at 10.0.0.1:9001\n";
+    assert_eq!(bench.say(3, FromNode::Hello(restarted)), asked);
+    bench.say(1, drained(1, 2));
+    let let_in = "n1 closed\nepoch 2 held by n2\nn3 <- welcome in reserve\n";
+    assert_eq!(bench.pass(REDIAL), let_in);
+    assert_eq!(bench.refuse_redial(1), "", "it is of no interest any more");
+}
+
+#[test]
+fn a_newcomer_that_has_waited_for_its_name_is_examined_like_any_other() {
+    let mut bench = Bench::new(2, 0);
+    bench.join(1);
+    bench.join(2);
+    let newcomer = Hello { name: "n1".into(), incarnation: Incarnation(77), ..hello(2) };
+    bench.open(3);
+    bench.say(3, FromNode::Hello(newcomer));
+    let refused = "n1 closed\nn3 <- error AddressTaken\nn3 closed\nepoch 3 held by n2\nn2 <- assigned 1 with 1,2\n";
+    assert_eq!(bench.refuse_redial(1), refused);
+}
+
+#[test]
 fn a_process_that_was_started_again_takes_its_own_id_back() {
     let mut bench = Bench::new(2, 1);
     for number in [1, 2, 3] {

@@ -55,6 +55,8 @@ pub struct LinkSpec {
     pub reorders: bool,
     /// How many are lost, in percent.
     pub loss: u32,
+    /// How many arrive twice, in percent.
+    pub duplicates: u32,
 }
 
 /// Something that is done, some time after what was done before.
@@ -85,6 +87,8 @@ pub enum Deed {
     RelinkNode(u16, LinkSpec),
     RelinkBrowsers(LinkSpec),
     RelinkApp(LinkSpec),
+    /// Only the heartbeats of a node take so long from now on.
+    DelayHeartbeats(u16, u32),
     /// Every link as it was.
     Clear,
     /// Browsers do not read for so many milliseconds.
@@ -107,7 +111,8 @@ impl Deed {
             | Deed::Cut(node, _)
             | Deed::Heal(node)
             | Deed::Flap(node, _)
-            | Deed::RelinkNode(node, _) => Some(node),
+            | Deed::RelinkNode(node, _)
+            | Deed::DelayHeartbeats(node, _) => Some(node),
             Deed::RelinkBrowsers(_) | Deed::RelinkApp(_) | Deed::Clear | Deed::Pause(_) | Deed::Jump(_) => None,
         }
     }
@@ -284,6 +289,7 @@ fn befall(state: &mut State, deed: Deed, n: u16) -> Vec<String> {
             return first.into_iter().chain([format!("cut: {{host: n{n}, way: up}}"), wait, heal]).collect();
         }
         Deed::RelinkNode(_, link) => format!("relink: {{of: n{n}, {link}}}"),
+        Deed::DelayHeartbeats(_, time) => format!("relink: {{of: n{n}, datagrams: {time}ms}}"),
         _ => return Vec::new(),
     };
     vec![text]
@@ -291,13 +297,13 @@ fn befall(state: &mut State, deed: Deed, n: u16) -> Vec<String> {
 
 impl fmt::Display for LinkSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { delay_min, delay_max, reorders, loss } = self;
+        let Self { delay_min, delay_max, reorders, loss, duplicates } = self;
         if delay_min == delay_max {
             write!(f, "delay: {delay_min}ms")?;
         } else {
             write!(f, "delay: {delay_min}ms..{delay_max}ms")?;
         }
-        write!(f, ", loss: {loss}%, reorders: {reorders}")
+        write!(f, ", loss: {loss}%, duplicates: {duplicates}%, reorders: {reorders}")
     }
 }
 

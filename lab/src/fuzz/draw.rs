@@ -65,7 +65,8 @@ impl Draw {
         let delay_min = self.pick(&[1, 1, 1, 2, 5, 20]);
         let jitter = if self.chance(30) { heartbeat / 5 } else { 0 };
         let loss = if misses >= 3 && self.chance(15) { 1 } else { 0 };
-        LinkSpec { delay_min, delay_max: delay_min + jitter, reorders: self.chance(10), loss }
+        let duplicates = if self.chance(15) { self.pick(&[1, 10, 100]) } else { 0 };
+        LinkSpec { delay_min, delay_max: delay_min + jitter, reorders: self.chance(10), loss, duplicates }
     }
 
     fn transports(&mut self) -> Vec<Transport> {
@@ -118,14 +119,17 @@ impl Draw {
             82..86 => Deed::RelinkNode(node, self.bad_link(heartbeat, link)),
             86..89 => Deed::RelinkBrowsers(self.bad_link(heartbeat, link)),
             89..91 => Deed::RelinkApp(self.bad_link(heartbeat, link)),
-            91..96 => Deed::Clear,
+            // Below what loses a node, about that, or so much that it is lost for certain.
+            91..94 => Deed::DelayHeartbeats(node, self.from(1..=heartbeat * (misses + 1))),
+            94..97 => Deed::Clear,
             _ => Deed::Jump(self.from(1..=heartbeat * misses * 3)),
         }
     }
 
     fn bad_link(&mut self, heartbeat: u32, link: LinkSpec) -> LinkSpec {
         let delay_max = link.delay_min + self.from(0..=heartbeat * 2);
-        LinkSpec { delay_min: link.delay_min, delay_max, reorders: self.chance(50), loss: self.pick(&[0, 5, 20, 50]) }
+        let (reorders, loss) = (self.chance(50), self.pick(&[0, 5, 20, 50]));
+        LinkSpec { delay_min: link.delay_min, delay_max, reorders, loss, duplicates: self.pick(&[0, 0, 10, 100]) }
     }
 
     fn pick<T: Copy>(&mut self, choices: &[T]) -> T {

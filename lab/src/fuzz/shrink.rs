@@ -78,8 +78,10 @@ fn within(acts: &[Act], nodes: u16) -> Vec<Act> {
 /// Without what makes it special.
 fn calmer(case: &Case) -> impl Iterator<Item = Case> {
     let quiet = LinkSpec { delay_max: case.link.delay_min, reorders: false, loss: 0, ..case.link };
-    let plain = LinkSpec { delay_min: 1, delay_max: 1, reorders: false, loss: 0 };
+    let once = LinkSpec { duplicates: 0, ..case.link };
+    let plain = LinkSpec { delay_min: 1, delay_max: 1, reorders: false, loss: 0, duplicates: 0 };
     [
+        Case { link: once, ..case.clone() },
         Case { link: quiet, ..case.clone() },
         Case { link: plain, ..case.clone() },
         Case { masquerade: false, ..case.clone() },

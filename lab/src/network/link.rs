@@ -24,14 +24,26 @@ pub struct LinkConfig {
     pub loss: f64,
     /// The probability that a packet arrives twice, each with a delay of its own.
     pub duplicates: f64,
+    /// How long UDP datagrams are under way, if not as long as other packets.
+    pub datagram_delay: Option<Duration>,
     /// The largest IP packet that passes, in bytes; `None` for no limit.
     pub mtu: Option<u16>,
+}
+
+/// What a packet is to a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A UDP datagram, such as a heartbeat.
+    Datagram,
+    /// Anything else.
+    Other,
 }
 
 /// What becomes of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admit {
-    /// It leaves the link at this time; never before one that was admitted earlier, unless the link reorders.
+    /// It leaves the link at this time; never before one that was admitted earlier, unless the link reorders or the
+    /// earlier one is a datagram with a delay of its own, which holds up nothing but its like.
     DeliverAt(Instant),
     /// It is lost, by chance or because the link is cut.
     Lost,
@@ -50,6 +62,8 @@ pub struct Link {
     config: LinkConfig,
     random: StdRng,
     last_delivery: Instant,
+    /// Of datagrams with a delay of their own.
+    last_late: Instant,
     under_way: usize,
     is_cut: bool,
 }
@@ -61,13 +75,14 @@ impl Link {
             config,
             random: StdRng::seed_from_u64(seed),
             last_delivery: Instant::ORIGIN,
+            last_late: Instant::ORIGIN,
             under_way: 0,
             is_cut: false,
         }
     }
 
     /// Offers a packet of `length` bytes.
-    pub fn admit(&mut self, now: Instant, length: usize) -> Admit {
+    pub fn admit(&mut self, now: Instant, kind: Kind, length: usize) -> Admit {
         // Both are drawn for every packet, also on a cut link, so that one packet's fate does not shift the next one's.
         let lost = self.random.random_bool(self.config.loss.clamp(0.0, 1.0));
         let delay = self.draw_delay();
@@ -84,12 +99,14 @@ impl Link {
             return Admit::Full;
         }
         self.under_way += 1;
-        let delivery = now + delay;
+        let late = self.config.datagram_delay.filter(|_| kind == Kind::Datagram);
+        let delivery = now + late.unwrap_or(delay);
         if self.config.reorders {
             return Admit::DeliverAt(delivery);
         }
-        self.last_delivery = self.last_delivery.max(delivery);
-        Admit::DeliverAt(self.last_delivery)
+        let last = if late.is_some() { &mut self.last_late } else { &mut self.last_delivery };
+        *last = delivery.max(*last);
+        Admit::DeliverAt(*last)
     }
 
     /// Whether the packet that is offered next is to be offered once more.
@@ -135,19 +152,20 @@ mod tests {
         reorders: false,
         loss: 0.1,
         duplicates: 0.0,
+        datagram_delay: None,
         mtu: None,
     };
 
     /// What becomes of `count` packets of 100 bytes, one every microsecond.
     fn fates(config: LinkConfig, seed: u64, count: u64) -> Vec<Admit> {
         let mut link = Link::new(config, seed);
-        (0..count).map(|n| link.admit(Instant::from_nanos(n * 1_000), 100)).collect()
+        (0..count).map(|n| link.admit(Instant::from_nanos(n * 1_000), Kind::Other, 100)).collect()
     }
 
     #[test]
     fn a_link_without_impairments_delivers_at_once() {
         let now = Instant::from_nanos(7);
-        assert_eq!(Link::new(LinkConfig::default(), 1).admit(now, 65_535), Admit::DeliverAt(now));
+        assert_eq!(Link::new(LinkConfig::default(), 1).admit(now, Kind::Other, 65_535), Admit::DeliverAt(now));
     }
 
     #[test]
@@ -192,10 +210,25 @@ mod tests {
     }
 
     #[test]
+    fn datagrams_can_be_late_alone_and_hold_up_nothing() {
+        let at = |millis| Instant::ORIGIN + Duration::from_millis(millis);
+        let ten = Duration::from_millis(10);
+        let late =
+            LinkConfig { delay_min: ten, delay_max: ten, datagram_delay: Some(ten * 8), ..LinkConfig::default() };
+        let mut link = Link::new(late, 1);
+        let mut arrival = |kind, now| link.admit(at(now), kind, 100);
+        assert_eq!(arrival(Kind::Datagram, 0), Admit::DeliverAt(at(80)));
+        assert_eq!(arrival(Kind::Other, 1), Admit::DeliverAt(at(11)));
+        assert_eq!(arrival(Kind::Datagram, 2), Admit::DeliverAt(at(82)));
+        link.configure(LinkConfig { datagram_delay: None, ..late });
+        assert_eq!(link.admit(at(3), Kind::Datagram, 100), Admit::DeliverAt(at(13)));
+    }
+
+    #[test]
     fn the_mtu_is_the_largest_packet_that_passes() {
         let mut link = Link::new(LinkConfig { mtu: Some(1_400), ..LinkConfig::default() }, 1);
-        assert_eq!(link.admit(Instant::ORIGIN, 1_400), Admit::DeliverAt(Instant::ORIGIN));
-        assert_eq!(link.admit(Instant::ORIGIN, 1_401), Admit::TooBig { mtu: 1_400 });
+        assert_eq!(link.admit(Instant::ORIGIN, Kind::Other, 1_400), Admit::DeliverAt(Instant::ORIGIN));
+        assert_eq!(link.admit(Instant::ORIGIN, Kind::Other, 1_401), Admit::TooBig { mtu: 1_400 });
     }
 
     #[test]
@@ -208,11 +241,12 @@ mod tests {
                     40 => link.heal(),
                     _ => {}
                 }
-                link.admit(Instant::from_nanos(n * 10_000_000), 100)
+                link.admit(Instant::from_nanos(n * 10_000_000), Kind::Other, 100)
             })
             .collect();
         let mut uncut = Link::new(JITTERY, 5);
-        let fates: Vec<Admit> = (0..60).map(|n| uncut.admit(Instant::from_nanos(n * 10_000_000), 100)).collect();
+        let fates: Vec<Admit> =
+            (0..60).map(|n| uncut.admit(Instant::from_nanos(n * 10_000_000), Kind::Other, 100)).collect();
         assert_eq!(fates_with_a_cut[..20], fates[..20]);
         assert_eq!(fates_with_a_cut[20..40], [Admit::Lost; 20]);
         assert_eq!(fates_with_a_cut[40..], fates[40..]);
@@ -222,10 +256,10 @@ mod tests {
     fn a_full_queue_drops_until_a_packet_leaves() {
         let mut link = Link::new(LinkConfig::default(), 1);
         for _ in 0..QUEUE_LENGTH_MAX {
-            assert_eq!(link.admit(Instant::ORIGIN, 1), Admit::DeliverAt(Instant::ORIGIN));
+            assert_eq!(link.admit(Instant::ORIGIN, Kind::Other, 1), Admit::DeliverAt(Instant::ORIGIN));
         }
-        assert_eq!(link.admit(Instant::ORIGIN, 1), Admit::Full);
+        assert_eq!(link.admit(Instant::ORIGIN, Kind::Other, 1), Admit::Full);
         link.release();
-        assert_eq!(link.admit(Instant::ORIGIN, 1), Admit::DeliverAt(Instant::ORIGIN));
+        assert_eq!(link.admit(Instant::ORIGIN, Kind::Other, 1), Admit::DeliverAt(Instant::ORIGIN));
     }
 }

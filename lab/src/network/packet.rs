@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 const ICMPV4: u8 = 1;
 const TCP: u8 = 6;
+const UDP: u8 = 17;
 const ICMPV6: u8 = 58;
 const IPV6_HEADER_LENGTH: usize = 40;
 
@@ -39,6 +40,11 @@ impl<'a> Packet<'a> {
             Packet::V4(bytes) => v4(&bytes[16..20]),
             Packet::V6(bytes) => v6(&bytes[24..40]),
         }
+    }
+
+    /// Whether it is a UDP datagram, or a fragment of one.
+    pub(super) fn is_datagram(self) -> bool {
+        self.payload().0 == UDP
     }
 
     /// Whether a router may cut it into fragments: IPv4 without DF.

@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use halod_core::time::Instant;
 
-use super::link::{Admit, Link, LinkConfig};
+use super::link::{Admit, Kind, Link, LinkConfig};
 use super::packet::Packet;
 use super::too_big::too_big;
 
@@ -250,7 +250,9 @@ impl Switch {
     }
 
     fn admit(&mut self, now: Instant, direction: Direction, port: PortId, packet: Vec<u8>) {
-        match self.link(direction, port).admit(now, packet.len()) {
+        let is_datagram = Packet::new_checked(&packet).is_some_and(Packet::is_datagram);
+        let kind = if is_datagram { Kind::Datagram } else { Kind::Other };
+        match self.link(direction, port).admit(now, kind, packet.len()) {
             Admit::DeliverAt(at) => {
                 self.sequence += 1;
                 self.under_way.push(Reverse(UnderWay { at, sequence: self.sequence, direction, port, packet }));

@@ -73,7 +73,7 @@ pub(super) fn check(path: &str, source: &str, file: &File) -> Result<Scenario, V
     let links = Links::read(&mut mistakes, file);
     let hosts = Hosts::read(&mut mistakes, file, &router, &links);
     let only = file.only.as_ref().map(|only| only.engine);
-    let steps = Walk::new(&mut mistakes, source, &router, &hosts, only).steps(&file.steps);
+    let steps = Walk::new(&mut mistakes, source, &router, &hosts, only, file.losses).steps(&file.steps);
     let budget = budget(&mut mistakes, &file.budget, &router, &hosts);
     if !mistakes.0.is_empty() {
         return Err(mistakes.0);

@@ -306,6 +306,8 @@ pub(crate) struct Relink {
     pub(crate) loss: Option<Unit<Percent>>,
     /// How many packets arrive twice, in each direction.
     pub(crate) duplicates: Option<Unit<Percent>>,
+    /// How long a UDP datagram takes in one direction, if not as long as other packets. A node's are its heartbeats.
+    pub(crate) datagrams: Option<Unit<Duration>>,
 }
 
 /// Browsers that stop for a while.

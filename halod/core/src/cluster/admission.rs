@@ -49,11 +49,16 @@ impl Cluster {
         let FromNode::Hello(hello) = message else {
             return self.refuse(conn, ErrorCode::HelloExpected, "the first message must be hello".into());
         };
-        match self.examine(&hello) {
-            Ok(()) => self.welcome(now, conn, hello),
-            Err(Obstacle::NameHeld(holder)) => self.park(now, holder, conn, hello),
-            Err(Obstacle::Refused(code, message)) => self.refuse(conn, code, message),
-        }
+        self.answer_hello(now, conn, hello);
+    }
+
+    /// Lets the sender of a `hello` in, lets it wait, or says why not.
+    pub(super) fn answer_hello(&mut self, now: Instant, conn: ConnId, hello: Hello) {
+        let Some((_, node)) = self.register(now, conn, hello) else { return };
+        let mut change = Change::default();
+        self.place_newcomer(&mut change, node);
+        self.settle(now, change);
+        self.send_welcome(conn, node);
     }
 
     /// Connections that have said nothing for too long.
@@ -78,10 +83,21 @@ impl Cluster {
         }
     }
 
-    /// Makes the sender of a `hello` a member that has no place yet, unless its name has to wait. `None` if the
-    /// connection has ended.
+    /// Makes the sender of a `hello` a member that has no place yet, unless its name has to wait. `None` if it is refused,
+    /// or has to wait until the holder of its name has proved itself.
     pub(super) fn register(&mut self, now: Instant, conn: ConnId, hello: Hello) -> Option<(ConnId, SessionId)> {
-        let greeting = self.greetings.remove(&conn)?;
+        match self.examine(&hello) {
+            Ok(()) => {}
+            Err(Obstacle::NameHeld(holder)) => {
+                self.park(now, holder, conn, hello);
+                return None;
+            }
+            Err(Obstacle::Refused(code, message)) => {
+                self.refuse(conn, code, message);
+                return None;
+            }
+        }
+        let greeting = self.greetings.remove(&conn).expect("only a greeting connection says hello");
         self.sessions_opened += 1;
         let node = SessionId(self.sessions_opened);
         let hold = self.losses.hold(now, &hello.name);
@@ -141,14 +157,6 @@ impl Cluster {
             self.outputs.push_back(Output::Close(conn));
             self.note(Note::Refused { peer: greeting.peer, code });
         }
-    }
-
-    fn welcome(&mut self, now: Instant, conn: ConnId, hello: Hello) {
-        let (_, node) = self.register(now, conn, hello).expect("only a greeting connection is welcomed");
-        let mut change = Change::default();
-        self.place_newcomer(&mut change, node);
-        self.settle(now, change);
-        self.send_welcome(conn, node);
     }
 
     /// Lets a `hello` wait until the holder of its name has proved itself or is lost.

@@ -153,7 +153,7 @@ impl Walk<'_> {
     /// Whether a link that is cut for so long loses its node for certain, or certainly not.
     fn flap_loses(&mut self, down: Duration, up: Duration, span: &Range<usize>) -> Option<bool> {
         let heartbeat = self.router.heartbeat;
-        let silence_max = heartbeat * self.router.misses + heartbeat / 2;
+        let silence_max = self.router.silence_max();
         if down > silence_max {
             return Some(true);
         }

@@ -14,8 +14,8 @@ use super::text::as_written;
 use crate::scenario::file::{self, Names, Verb};
 use crate::scenario::located::{At, Either};
 use crate::scenario::{
-    Action, Answer, App, BrowserGroup, Command, Engine, Expectation, Fault, Hold, Load, Node, RateChange, Ref, Router,
-    Run, RunHost, Step, Stray, StrayPath, TcpFlag,
+    Action, Answer, App, BrowserGroup, Command, Engine, Expectation, Fault, Hold, Load, LossRule, Node, RateChange,
+    Ref, Router, Run, RunHost, Step, Stray, StrayPath, TcpFlag,
 };
 
 /// The largest event body, in bytes. Larger ones would measure the links, not the router.
@@ -29,6 +29,7 @@ pub(super) struct Walk<'a> {
     pub(super) hosts: &'a Hosts,
     /// Only the simulator runs it.
     pub(super) only: Option<Engine>,
+    pub(super) losses: LossRule,
     pub(super) presence: Presence,
     /// Who was lost in this step.
     pub(super) lost_now: Vec<Ref<Node>>,
@@ -45,6 +46,7 @@ impl<'a> Walk<'a> {
         router: &'a Router,
         hosts: &'a Hosts,
         only: Option<Engine>,
+        losses: LossRule,
     ) -> Self {
         Self {
             mistakes,
@@ -52,6 +54,7 @@ impl<'a> Walk<'a> {
             router,
             hosts,
             only,
+            losses,
             presence: Presence::default(),
             lost_now: Vec::new(),
             connected: BTreeSet::new(),

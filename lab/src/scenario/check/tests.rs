@@ -258,6 +258,18 @@ fn a_flap_loses_its_node_for_certain_or_not_at_all() {
 }
 
 #[test]
+fn heartbeats_may_be_late_as_long_as_nobody_is_lost() {
+    let late = |of: &str, delay: &str| format!("  - join: n1\n  - relink: {{of: {of}, datagrams: {delay}}}\n");
+    let scenario = with_steps(&late("n1", "125ms"));
+    let Action::Relink(_, link) = &scenario.steps[1].action else { panic!("it is another link") };
+    assert_eq!(link.datagrams, Some(Duration::from_millis(125)));
+    let luck = "whether the node is lost by this is a matter of luck | at most 125ms, or `losses: any`";
+    check_steps(&late("n1", "126ms"), &[luck]);
+    check_steps(&late("b", "1ms"), &["only nodes send datagrams | they are their heartbeats"]);
+    assert!(parse(&format!("{HEAD}losses: any\nsteps:\n{}", late("n1", "126ms"))).is_ok());
+}
+
+#[test]
 fn failovers_have_times_in_heartbeats_and_round_trips() {
     let steps = "steps:\n  - join: n1..n3\n  - crash: n2\n    expect: [{failover: n2, within: 1hb..2rtt+3hb}]\n";
     let links = "links: {default: {delay: 1ms}, n2: {delay: 4ms..6ms}, n3: {delay: 10ms}}\nbudget: {failover: 1rtt, outage-p99: 2hb}\n";

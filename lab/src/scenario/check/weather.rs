@@ -5,13 +5,14 @@ use std::time::Duration;
 use super::steps::Walk;
 use crate::scenario::file;
 use crate::scenario::located::Unit;
-use crate::scenario::{Action, Engine, LinkOf};
+use crate::scenario::{Action, Engine, LinkOf, LossRule};
 
 impl Walk<'_> {
     pub(super) fn relink(&mut self, relink: &file::Relink) -> Option<Action> {
         let delay = relink.delay.as_ref().map(|delay| self.mistakes.quantity(delay));
         let loss = relink.loss.as_ref().map(|loss| self.mistakes.quantity(loss));
         let duplicates = relink.duplicates.as_ref().map(|duplicates| self.mistakes.quantity(duplicates));
+        let datagrams = relink.datagrams.as_ref().map(|delay| self.mistakes.quantity(delay));
         let name = relink.of.value.as_str();
         let (of, mut link) = if let Some(app) = self.hosts.apps.find(|app| app.name == name) {
             (LinkOf::App(app), self.hosts.apps[app].link)
@@ -24,8 +25,26 @@ impl Walk<'_> {
         link.delay = delay.unwrap_or(Some(link.delay))?;
         link.loss = loss.unwrap_or(Some(link.loss))?;
         link.duplicates = duplicates.unwrap_or(Some(link.duplicates))?;
+        if let Some(written) = &relink.datagrams {
+            let delay = datagrams??;
+            self.check_datagrams(of, written, delay);
+            link.datagrams = Some(delay);
+        }
         link.reorders = relink.reorders.unwrap_or(link.reorders);
         Some(Action::Relink(of, link))
+    }
+
+    /// A delay of a node's heartbeats begins with a silence that is longer than usual by as much.
+    fn check_datagrams(&mut self, of: LinkOf, written: &Unit<Duration>, delay: Duration) {
+        let span = &written.text.span;
+        if !matches!(of, LinkOf::Node(_)) {
+            self.mistakes.add(span, "only nodes send datagrams", "they are their heartbeats");
+        }
+        let harmless = self.router.silence_max().saturating_sub(self.router.heartbeat);
+        if self.losses == LossRule::Ordered && delay > harmless {
+            let message = "whether the node is lost by this is a matter of luck";
+            self.mistakes.add(span, message, format!("at most {harmless:?}, or `losses: any`"));
+        }
     }
 
     pub(super) fn pause(&mut self, pause: &file::Pause) -> Option<Action> {
