@@ -33,7 +33,8 @@ fn main() -> ExitCode {
     for file in catalogue.files() {
         match catalogue::read(file) {
             Ok(scenario) => {
-                let is_meant = |&(_, plane): &(Engine, PlaneKind)| scenario.router.plane.is_none_or(|only| only == plane);
+                let is_meant =
+                    |&(_, plane): &(Engine, PlaneKind)| scenario.router.plane.is_none_or(|only| only == plane);
                 let stages = STAGES.into_iter().filter(is_meant);
                 trials.extend(stages.map(|stage| trial(&scenario, stage, kernel_obstacle.as_deref())));
             }
@@ -56,7 +57,9 @@ fn trial(scenario: &Scenario, stage: (Engine, PlaneKind), kernel_obstacle: Optio
         Engine::Sim => None,
     };
     let name = scenario.name.clone();
-    skip::trial(format!("{engine}::{plane}::{name}"), scenario.obstacle(engine).or(of_machine), move || replay(&name, stage))
+    skip::trial(format!("{engine}::{plane}::{name}"), scenario.obstacle(engine).or(of_machine), move || {
+        replay(&name, stage)
+    })
 }
 
 /// What `lab run --json` writes, as far as it matters here.
@@ -90,9 +93,12 @@ fn replay(name: &str, stage: (Engine, PlaneKind)) -> Result<(), Failed> {
 }
 
 fn run(name: &str, (engine, plane): (Engine, PlaneKind)) -> Result<Outcome, Failed> {
-    let json = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{engine}-{plane}-{}.json", std::process::id()));
+    let json =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{engine}-{plane}-{}.json", std::process::id()));
     let mut lab = Command::new(env!("CARGO_BIN_EXE_lab"));
-    lab.args(["run", name, "--engine", &engine.to_string(), "--plane", &plane.to_string(), "--json"]).arg(&json).current_dir(workspace("."));
+    lab.args(["run", name, "--engine", &engine.to_string(), "--plane", &plane.to_string(), "--json"])
+        .arg(&json)
+        .current_dir(workspace("."));
     let output = lab.output()?;
     let report = fs::read(&json).map_err(|_| String::from_utf8_lossy(&output.stderr).into_owned())?;
     fs::remove_file(&json)?;
@@ -126,7 +132,10 @@ fn no_file_is_forgotten() -> Result<(), Failed> {
     let (times, snapshots) =
         stems("snapshots", "snap")?.into_iter().partition::<BTreeSet<_>, _>(|stem| stem.ends_with(".times"));
     assert_eq!(scenarios, snapshots, "scenarios to the left, snapshots to the right");
-    let strays: Vec<_> = times.iter().filter(|times| !scenarios.contains(times.trim_end_matches(".times").trim_end_matches(".steer"))).collect();
+    let strays: Vec<_> = times
+        .iter()
+        .filter(|times| !scenarios.contains(times.trim_end_matches(".times").trim_end_matches(".steer")))
+        .collect();
     assert!(strays.is_empty(), "times of no scenario: {strays:?}");
     Ok(())
 }

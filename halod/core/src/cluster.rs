@@ -229,8 +229,8 @@ impl Cluster {
         }
     }
 
-    /// Time has come to [`Cluster::deadline`] or beyond. `flows` are those of the data plane that the published
-    /// routings go to.
+    /// Time has come to [`Cluster::deadline`] or beyond, and all outputs are carried out. `flows` are those of the data
+    /// plane that the published routings go to.
     pub fn timeout(&mut self, now: Instant, flows: &dyn Flows) {
         let late = now.since(self.deadline());
         if late > self.config.heartbeat / 2 && !mutant!(LatenessNotForgiven) {

@@ -6,8 +6,9 @@
 //! business of the data plane.
 
 mod expression;
-mod message;
-mod ruleset;
+mod rewrite;
+mod steer;
+mod table;
 mod transaction;
 
 use std::collections::BTreeSet;
@@ -16,8 +17,11 @@ use std::ops::RangeInclusive;
 
 use netlink_sys::Socket;
 use netlink_sys::protocols::NETLINK_NETFILTER;
+use nix::sys::socket::{setsockopt, sockopt};
 
 use self::expression::QueueExpression;
+pub use self::steer::SteerRules;
+pub(crate) use self::steer::tracking;
 pub use self::transaction::RulesError;
 use self::transaction::Transaction;
 
@@ -57,18 +61,9 @@ impl Rules {
     ///
     /// [`RulesError`]: the right is missing, or the kernel lacks an expression. Former rules are still in force then.
     pub fn install(spec: &RulesSpec) -> Result<Self, RulesError> {
-        let mut socket = Socket::new(NETLINK_NETFILTER).map_err(RulesError::Socket)?;
-        socket.bind_auto().map_err(RulesError::Socket)?;
-
-        let native = ruleset::install(spec, QueueExpression::Native).commit(&socket);
-        match native {
-            // The kernel is built without NFT_QUEUE: reach the iptables target through nft_compat.
-            Err(error) if error.is_unknown_to_the_kernel() => {
-                ruleset::install(spec, QueueExpression::Target).commit(&socket)?;
-            }
-            other => other?,
-        }
-        Ok(Self { socket, table: ruleset::table_name(spec.queue), nodes: BTreeSet::new() })
+        let socket = open()?;
+        with_either_queue(|queue| rewrite::install(spec, queue).commit(&socket))?;
+        Ok(Self { socket, table: table::table_name(spec.queue), nodes: BTreeSet::new() })
     }
 
     /// Makes `nodes` the service addresses of nodes, whose packets are queued. Costs the difference to those before,
@@ -84,8 +79,8 @@ impl Rules {
             return Ok(());
         }
         let mut transaction = Transaction::new();
-        ruleset::delete_nodes(&mut transaction, &self.table, &removed);
-        ruleset::add_nodes(&mut transaction, &self.table, &added);
+        rewrite::delete_nodes(&mut transaction, &self.table, &removed);
+        rewrite::add_nodes(&mut transaction, &self.table, &added);
         transaction.commit(&self.socket)?;
         self.nodes = nodes.clone();
         Ok(())
@@ -98,7 +93,25 @@ impl Rules {
     /// [`RulesError`]; the table is still in force then.
     pub fn remove(self) -> Result<(), RulesError> {
         let mut transaction = Transaction::new();
-        ruleset::delete_table(&mut transaction, &self.table);
+        table::delete_table(&mut transaction, &self.table);
         transaction.commit(&self.socket)
+    }
+}
+
+/// A socket that takes a large transaction in one message.
+fn open() -> Result<Socket, RulesError> {
+    const SEND_BUFFER: usize = 16 << 20;
+    let mut socket = Socket::new(NETLINK_NETFILTER).map_err(RulesError::Socket)?;
+    socket.bind_auto().map_err(RulesError::Socket)?;
+    // Denied without the right to change rules, which is reported better by the first transaction.
+    let _ = setsockopt(&socket, sockopt::SndBufForce, &SEND_BUFFER);
+    Ok(socket)
+}
+
+/// Installs with nf_tables' own `queue` expression, or through nft_compat if the kernel is built without NFT_QUEUE.
+fn with_either_queue(mut install: impl FnMut(QueueExpression) -> Result<(), RulesError>) -> Result<(), RulesError> {
+    match install(QueueExpression::Native) {
+        Err(error) if error.is_unknown_to_the_kernel() => install(QueueExpression::Target),
+        other => other,
     }
 }

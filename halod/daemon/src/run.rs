@@ -89,6 +89,8 @@ async fn serve(config: &Config, record: Option<&Path>) -> anyhow::Result<()> {
             }
             () = tokio::time::sleep_until(deadline) => {
                 daemon.catch_up(&mut inbox);
+                // The plane learns of a loss before the cluster looks for its flows.
+                daemon.carry_out();
                 daemon.timeout();
             }
             _ = housekeeping.tick() => daemon.keep_house(),

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use halod_core::plane::PlaneKind;
+
 use crate::orbited::Transport;
 use crate::scenario::Way;
 
@@ -26,6 +28,8 @@ pub struct Case {
     pub drain: u32,
     /// Connections a second that HaloD may end; its own default if `None`.
     pub pace: Option<u32>,
+    /// HaloD's data plane.
+    pub plane: PlaneKind,
     /// Whether nodes see the router's address.
     pub masquerade: bool,
     /// Number of nodes.
@@ -127,7 +131,7 @@ impl Case {
 
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, routes, reserve, heartbeat, misses, drain, masquerade, nodes, browsers, .. } = self;
+        let Self { seed, routes, reserve, heartbeat, misses, drain, plane, masquerade, nodes, browsers, .. } = self;
         let pace = self.pace.map_or(String::new(), |pace| format!(", pace: {pace}/s"));
         let masquerade = if *masquerade { ", masquerade: true" } else { "" };
         let transports: Vec<String> = self.transports.iter().map(word).collect();
@@ -137,7 +141,7 @@ impl fmt::Display for Case {
         writeln!(f, "seed: {seed}")?;
         writeln!(
             f,
-            "router: {{routes: {routes}, reserve: {reserve}, heartbeat: {heartbeat}ms, misses: {misses}, \
+            "router: {{routes: {routes}, plane: {plane}, reserve: {reserve}, heartbeat: {heartbeat}ms, misses: {misses}, \
              drain: {drain}ms{pace}{masquerade}}}"
         )?;
         writeln!(f, "nodes: {{n: {nodes}}}")?;

@@ -3,6 +3,7 @@
 
 use std::ops::RangeInclusive;
 
+use halod_core::plane::PlaneKind;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -57,6 +58,7 @@ impl Draw {
             rate,
             link,
             acts: self.acts(nodes, heartbeat, misses, link, pauses),
+            plane: self.pick(&[PlaneKind::Rewrite, PlaneKind::Steer]),
         }
     }
 

@@ -1,5 +1,7 @@
 //! Makes a failing case smaller as long as it fails in the same way.
 
+use halod_core::plane::PlaneKind;
+
 use super::case::{Act, Case, LinkSpec};
 use super::{Failure, run};
 
@@ -84,6 +86,7 @@ fn calmer(case: &Case) -> impl Iterator<Item = Case> {
         Case { link: once, ..case.clone() },
         Case { link: quiet, ..case.clone() },
         Case { link: plain, ..case.clone() },
+        Case { plane: PlaneKind::Rewrite, ..case.clone() },
         Case { masquerade: false, ..case.clone() },
         Case { pace: None, ..case.clone() },
         Case { reserve: 0, ..case.clone() },

@@ -8,13 +8,17 @@ use std::ops::RangeInclusive;
 
 use nix::libc;
 
-use super::message::Attributes;
+use crate::netlink::Attributes;
 
 const NFTA_LIST_ELEM: u16 = 1;
 const NFTA_EXPR_NAME: u16 = 1;
 const NFTA_EXPR_DATA: u16 = 2;
 const NFTA_DATA_VALUE: u16 = 1;
 const NFTA_DATA_VERDICT: u16 = 2;
+const NFTA_IMMEDIATE_DREG: u16 = 1;
+const NFTA_IMMEDIATE_DATA: u16 = 2;
+/// `IP_CT_DIR_ORIGINAL`
+const ORIGINAL: u8 = 0;
 
 /// Register 1 holds 16 bytes and overlaps the 4-byte registers 8 to 11.
 const REGISTER: u32 = libc::NFT_REG_1 as u32;
@@ -39,6 +43,18 @@ pub(super) enum WithoutListener {
     Pass,
 }
 
+/// What connection tracking says of a packet: `NF_CT_STATE_BIT` of `linux/netfilter/nf_conntrack_common.h`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(super) enum Tracked {
+    /// Contradicts its connection, or is damaged.
+    Invalid = 1,
+    /// Of a connection that was answered.
+    Established = 1 << 1,
+    /// Of no connection that was answered.
+    New = 1 << 3,
+}
+
 /// Which end of a packet a condition is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
@@ -56,6 +72,9 @@ pub(super) enum Family {
     /// IPv6.
     V6,
 }
+
+/// Both.
+pub(super) const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 
 impl Family {
     /// The version of `address`.
@@ -120,15 +139,12 @@ impl Expressions {
 
     /// `ip saddr . tcp sport @SET`, `ip daddr . tcp dport @SET` or the same of IPv6
     pub(super) fn in_set(self, family: Family, end: End, set: &str) -> Self {
-        const NFTA_LOOKUP_SET: u16 = 1;
-        const NFTA_LOOKUP_SREG: u16 = 2;
         let port_register = match family {
             Family::V4 => REGISTER_AFTER_IPV4,
             Family::V6 => REGISTER_AFTER_IPV6,
         };
         let this = self.family(family).protocol(libc::IPPROTO_TCP);
-        let this = this.load_address(family, end).load_port(end, port_register);
-        this.with("lookup", &Attributes::new().with_text(NFTA_LOOKUP_SET, set).with_u32(NFTA_LOOKUP_SREG, REGISTER))
+        this.load_address(family, end).load_port(end, port_register).look_up(set, REGISTER, None)
     }
 
     /// `fib daddr type local`
@@ -145,16 +161,107 @@ impl Expressions {
         self.with("fib", &fib).equals(&u32::from(libc::RTN_LOCAL).to_ne_bytes())
     }
 
+    /// `meta mark & MASK == MARK`
+    pub(super) fn mark_within(self, mark: u32, mask: u32) -> Self {
+        self.meta(libc::NFT_META_MARK).masked(&mask.to_ne_bytes()).equals(&mark.to_ne_bytes())
+    }
+
+    /// `meta mark set MARK`
+    pub(super) fn set_mark(self, mark: u32) -> Self {
+        const NFTA_META_KEY: u16 = 2;
+        const NFTA_META_SREG: u16 = 3;
+        let from_register =
+            Attributes::new().with_u32(NFTA_META_KEY, libc::NFT_META_MARK as u32).with_u32(NFTA_META_SREG, REGISTER);
+        self.immediate(&mark.to_ne_bytes()).with("meta", &from_register)
+    }
+
+    /// `tcp flags & (fin | syn | rst | ack) == syn`, or `!= syn`: whether it begins a connection.
+    pub(super) fn initial_syn(self, is_one: bool) -> Self {
+        const FIN_SYN_RST_ACK: u8 = 0x17;
+        const SYN: u8 = 0x02;
+        let flags = self.payload(libc::NFT_PAYLOAD_TRANSPORT_HEADER, 13, 1, REGISTER).masked(&[FIN_SYN_RST_ACK]);
+        flags.compare(if is_one { libc::NFT_CMP_EQ } else { libc::NFT_CMP_NEQ }, &[SYN])
+    }
+
+    /// `ct state STATE | STATE ...`
+    pub(super) fn tracked_as(self, states: &[Tracked]) -> Self {
+        let bits = states.iter().fold(0, |bits, &state| bits | state as u32);
+        let state = self.tracked(libc::NFT_CT_STATE, None).masked(&bits.to_ne_bytes());
+        state.compare(libc::NFT_CMP_NEQ, &[0; 4])
+    }
+
+    /// `ct status dnat`
+    pub(super) fn destination_was_translated(self) -> Self {
+        const IPS_DST_NAT: u32 = 1 << 5;
+        let status = self.tracked(libc::NFT_CT_STATUS, None).masked(&IPS_DST_NAT.to_ne_bytes());
+        status.compare(libc::NFT_CMP_NEQ, &[0; 4])
+    }
+
+    /// `ct original ip daddr ADDRESS` or the same of IPv6: what the connection was made to.
+    pub(super) fn made_to(self, address: IpAddr) -> Self {
+        let this = self.family(Family::of(address));
+        match address {
+            IpAddr::V4(ip) => this.tracked(libc::NFT_CT_DST_IP, Some(ORIGINAL)).equals(&ip.octets()),
+            IpAddr::V6(ip) => this.tracked(libc::NFT_CT_DST_IP6, Some(ORIGINAL)).equals(&ip.octets()),
+        }
+    }
+
+    /// `ct original proto-dst @SET`
+    pub(super) fn made_to_port_in(self, set: &str) -> Self {
+        self.tracked(libc::NFT_CT_PROTO_DST, Some(ORIGINAL)).look_up(set, REGISTER, None)
+    }
+
+    /// `ct original proto-dst FIRST-LAST`
+    pub(super) fn made_to_ports(self, ports: &RangeInclusive<u16>) -> Self {
+        let port = self.tracked(libc::NFT_CT_PROTO_DST, Some(ORIGINAL));
+        port.between(&ports.start().to_be_bytes(), &ports.end().to_be_bytes())
+    }
+
+    /// `dnat to meta mark map @MAP`: only if the mark is in it.
+    pub(super) fn translate_by_mark(self, family: Family, map: &str) -> Self {
+        self.meta(libc::NFT_META_MARK).look_up(map, REGISTER, Some(REGISTER)).translate_destination(family)
+    }
+
+    /// `dnat to tcp dport map @MAP`: only if the port is in it.
+    pub(super) fn translate_by_port(self, family: Family, map: &str) -> Self {
+        let port = self.load_port(End::Destination, REGISTER);
+        port.look_up(map, REGISTER, Some(REGISTER)).translate_destination(family)
+    }
+
+    /// `masquerade`
+    pub(super) fn masquerade(self) -> Self {
+        self.with("masq", &Attributes::new())
+    }
+
+    /// `notrack`
+    pub(super) fn untracked(self) -> Self {
+        self.with("notrack", &Attributes::new())
+    }
+
+    /// `drop`
+    pub(super) fn drop(self) -> Self {
+        self.verdict(libc::NF_DROP)
+    }
+
     /// `accept`: no later rule of the chain sees the packet.
     pub(super) fn accept(self) -> Self {
-        const NFTA_IMMEDIATE_DREG: u16 = 1;
-        const NFTA_IMMEDIATE_DATA: u16 = 2;
+        self.verdict(libc::NF_ACCEPT)
+    }
+
+    fn verdict(self, verdict: i32) -> Self {
         const NFTA_VERDICT_CODE: u16 = 1;
-        let verdict = Attributes::new().with_u32(NFTA_VERDICT_CODE, libc::NF_ACCEPT as u32);
+        let verdict = Attributes::new().with_u32(NFTA_VERDICT_CODE, verdict as u32);
         let data = Attributes::new().with_nested(NFTA_DATA_VERDICT, &verdict);
         let immediate = Attributes::new()
             .with_u32(NFTA_IMMEDIATE_DREG, libc::NFT_REG_VERDICT as u32)
             .with_nested(NFTA_IMMEDIATE_DATA, &data);
+        self.with("immediate", &immediate)
+    }
+
+    fn immediate(self, value: &[u8]) -> Self {
+        let data = Attributes::new().with_bytes(NFTA_DATA_VALUE, value);
+        let immediate =
+            Attributes::new().with_u32(NFTA_IMMEDIATE_DREG, REGISTER).with_nested(NFTA_IMMEDIATE_DATA, &data);
         self.with("immediate", &immediate)
     }
 
@@ -202,6 +309,51 @@ impl Expressions {
         self.with("meta", &Attributes::new().with_u32(NFTA_META_DREG, REGISTER).with_u32(NFTA_META_KEY, key as u32))
     }
 
+    /// Ends the rule unless what is in `key` is in the set; of a map, puts what it yields into `value`.
+    fn look_up(self, set: &str, key: u32, value: Option<u32>) -> Self {
+        const NFTA_LOOKUP_SET: u16 = 1;
+        const NFTA_LOOKUP_SREG: u16 = 2;
+        const NFTA_LOOKUP_DREG: u16 = 3;
+        let lookup = Attributes::new().with_text(NFTA_LOOKUP_SET, set).with_u32(NFTA_LOOKUP_SREG, key);
+        let lookup = match value {
+            Some(value) => lookup.with_u32(NFTA_LOOKUP_DREG, value),
+            None => lookup,
+        };
+        self.with("lookup", &lookup)
+    }
+
+    /// What connection tracking knows of the packet: `key` is one of `NFT_CT_*`.
+    fn tracked(self, key: i32, direction: Option<u8>) -> Self {
+        const NFTA_CT_DREG: u16 = 1;
+        const NFTA_CT_KEY: u16 = 2;
+        const NFTA_CT_DIRECTION: u16 = 3;
+        let load = Attributes::new().with_u32(NFTA_CT_DREG, REGISTER).with_u32(NFTA_CT_KEY, key as u32);
+        let load = match direction {
+            Some(direction) => load.with_bytes(NFTA_CT_DIRECTION, &[direction]),
+            None => load,
+        };
+        self.with("ct", &load)
+    }
+
+    /// The address and port that a lookup has put into the registers become the destination.
+    fn translate_destination(self, family: Family) -> Self {
+        const NFTA_NAT_TYPE: u16 = 1;
+        const NFTA_NAT_FAMILY: u16 = 2;
+        const NFTA_NAT_REG_ADDR_MIN: u16 = 3;
+        const NFTA_NAT_REG_PROTO_MIN: u16 = 5;
+        const NFT_NAT_DNAT: u32 = 1;
+        let (protocol, port_register) = match family {
+            Family::V4 => (libc::NFPROTO_IPV4, REGISTER_AFTER_IPV4),
+            Family::V6 => (libc::NFPROTO_IPV6, REGISTER_AFTER_IPV6),
+        };
+        let nat = Attributes::new()
+            .with_u32(NFTA_NAT_TYPE, NFT_NAT_DNAT)
+            .with_u32(NFTA_NAT_FAMILY, protocol as u32)
+            .with_u32(NFTA_NAT_REG_ADDR_MIN, REGISTER)
+            .with_u32(NFTA_NAT_REG_PROTO_MIN, port_register);
+        self.with("nat", &nat)
+    }
+
     fn load_address(self, family: Family, end: End) -> Self {
         let (offset, length) = match (family, end) {
             (Family::V4, End::Source) => (12, 4),
@@ -231,6 +383,22 @@ impl Expressions {
             .with_u32(NFTA_PAYLOAD_OFFSET, offset)
             .with_u32(NFTA_PAYLOAD_LEN, length);
         self.with("payload", &payload)
+    }
+
+    fn masked(self, mask: &[u8]) -> Self {
+        const NFTA_BITWISE_SREG: u16 = 1;
+        const NFTA_BITWISE_DREG: u16 = 2;
+        const NFTA_BITWISE_LEN: u16 = 3;
+        const NFTA_BITWISE_MASK: u16 = 4;
+        const NFTA_BITWISE_XOR: u16 = 5;
+        let data = |bytes: &[u8]| Attributes::new().with_bytes(NFTA_DATA_VALUE, bytes);
+        let bitwise = Attributes::new()
+            .with_u32(NFTA_BITWISE_SREG, REGISTER)
+            .with_u32(NFTA_BITWISE_DREG, REGISTER)
+            .with_u32(NFTA_BITWISE_LEN, mask.len() as u32)
+            .with_nested(NFTA_BITWISE_MASK, &data(mask))
+            .with_nested(NFTA_BITWISE_XOR, &data(&vec![0; mask.len()]));
+        self.with("bitwise", &bitwise)
     }
 
     fn equals(self, value: &[u8]) -> Self {

@@ -6,7 +6,7 @@ use netlink_packet_core::{ErrorBuffer, NLM_F_ACK, NLM_F_REQUEST, NLMSG_ALIGNTO, 
 use netlink_sys::Socket;
 use nix::libc;
 
-use super::message::Attributes;
+use crate::netlink::{Attributes, append_message};
 
 /// Why rules could not be changed.
 #[derive(Debug, thiserror::Error)]
@@ -62,32 +62,26 @@ impl Transaction {
         transaction
     }
 
+    /// Whether there is nothing to do.
+    pub(super) fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
     /// Adds a message of type `kind` (`NFT_MSG_*`). `label` ends the sentence "nf_tables refused ...".
     pub(super) fn push(&mut self, label: impl Into<String>, kind: i32, flags: u16, attributes: &Attributes) {
         self.labels.push(label.into());
         let message_type = (libc::NFNL_SUBSYS_NFTABLES << 8) | kind;
-        self.append(message_type, NLM_F_REQUEST | NLM_F_ACK | flags, libc::NFPROTO_INET, 0, attributes.as_bytes());
+        self.append(message_type, NLM_F_REQUEST | NLM_F_ACK | flags, (libc::NFPROTO_INET, 0), attributes);
     }
 
     /// The marks between which the kernel collects messages; they name the subsystem that is meant.
     fn append_batch_mark(&mut self, message_type: i32) {
-        self.append(message_type, NLM_F_REQUEST, libc::AF_UNSPEC, libc::NFNL_SUBSYS_NFTABLES, &[]);
+        let subsystem = (libc::AF_UNSPEC, libc::NFNL_SUBSYS_NFTABLES);
+        self.append(message_type, NLM_F_REQUEST, subsystem, &Attributes::new());
     }
 
-    /// One message: the netlink header, `struct nfgenmsg`, attributes.
-    fn append(&mut self, message_type: i32, flags: u16, family: i32, resource: i32, attributes: &[u8]) {
-        const NETLINK_HEADER_LENGTH: usize = 16;
-        const NFGENMSG_LENGTH: usize = 4;
-        let start = self.bytes.len();
-        self.bytes.resize(start + NETLINK_HEADER_LENGTH, 0);
-        let mut header = NetlinkBuffer::new(&mut self.bytes[start..]);
-        header.set_length((NETLINK_HEADER_LENGTH + NFGENMSG_LENGTH + attributes.len()) as u32);
-        header.set_message_type(message_type as u16);
-        header.set_flags(flags);
-        header.set_sequence_number(self.labels.len() as u32);
-        self.bytes.extend_from_slice(&[family as u8, libc::NFNETLINK_V0 as u8]);
-        self.bytes.extend_from_slice(&(resource as u16).to_be_bytes());
-        self.bytes.extend_from_slice(attributes);
+    fn append(&mut self, message_type: i32, flags: u16, meant: (i32, i32), attributes: &Attributes) {
+        append_message(&mut self.bytes, message_type, flags, self.labels.len() as u32, meant, attributes);
     }
 
     /// Sends the messages and reads the kernel's verdict, which is there when the send returns.

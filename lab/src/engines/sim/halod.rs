@@ -186,6 +186,8 @@ impl Halod {
                 self.cluster.redial_failed(now, node);
             }
         }
+        // The plane learns of a loss before the cluster looks for its flows.
+        self.carry_out(now);
         if self.cluster.deadline() <= now {
             self.cluster.timeout(now, self.plane.flows(now));
         }

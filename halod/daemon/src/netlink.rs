@@ -1,25 +1,21 @@
-//! Netlink attributes as nf_tables wants them: numbers in network byte order, texts with a NUL.
+//! Netlink messages as netfilter wants them: attributes with numbers in network byte order and texts with a NUL.
 
-use netlink_packet_core::{NLA_ALIGNTO, NLA_F_NESTED, NLA_HEADER_SIZE};
+use netlink_packet_core::{NLA_ALIGNTO, NLA_F_NESTED, NLA_HEADER_SIZE, NetlinkBuffer};
+use nix::libc;
 
 /// Attributes one after another, each padded to four bytes. Built by chaining `with_*`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Attributes(Vec<u8>);
+pub(crate) struct Attributes(Vec<u8>);
 
 impl Attributes {
     /// No attribute yet.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
-    }
-
-    /// The encoded attributes.
-    pub(super) fn as_bytes(&self) -> &[u8] {
-        &self.0
     }
 
     /// Adds an attribute with raw bytes. `kind` is one of the kernel's `NFTA_*` numbers.
     #[must_use]
-    pub(super) fn with_bytes(mut self, kind: u16, value: &[u8]) -> Self {
+    pub(crate) fn with_bytes(mut self, kind: u16, value: &[u8]) -> Self {
         let length = u16::try_from(NLA_HEADER_SIZE + value.len()).expect("an attribute is shorter than 64 KiB");
         self.0.extend_from_slice(&length.to_ne_bytes());
         self.0.extend_from_slice(&kind.to_ne_bytes());
@@ -30,19 +26,19 @@ impl Attributes {
 
     /// Adds a 32-bit number.
     #[must_use]
-    pub(super) fn with_u32(self, kind: u16, value: u32) -> Self {
+    pub(crate) fn with_u32(self, kind: u16, value: u32) -> Self {
         self.with_bytes(kind, &value.to_be_bytes())
     }
 
     /// Adds a 16-bit number.
     #[must_use]
-    pub(super) fn with_u16(self, kind: u16, value: u16) -> Self {
+    pub(crate) fn with_u16(self, kind: u16, value: u16) -> Self {
         self.with_bytes(kind, &value.to_be_bytes())
     }
 
     /// Adds a text.
     #[must_use]
-    pub(super) fn with_text(self, kind: u16, value: &str) -> Self {
+    pub(crate) fn with_text(self, kind: u16, value: &str) -> Self {
         let mut bytes = value.as_bytes().to_vec();
         bytes.push(0);
         self.with_bytes(kind, &bytes)
@@ -50,9 +46,33 @@ impl Attributes {
 
     /// Adds attributes within an attribute.
     #[must_use]
-    pub(super) fn with_nested(self, kind: u16, inner: &Attributes) -> Self {
+    pub(crate) fn with_nested(self, kind: u16, inner: &Attributes) -> Self {
         self.with_bytes(kind | NLA_F_NESTED, &inner.0)
     }
+}
+
+/// Appends one message to `bytes`: the netlink header, `struct nfgenmsg` with the address family and the resource that is
+/// meant, attributes.
+pub(crate) fn append_message(
+    bytes: &mut Vec<u8>,
+    message_type: i32,
+    flags: u16,
+    sequence: u32,
+    (family, resource): (i32, i32),
+    attributes: &Attributes,
+) {
+    const NETLINK_HEADER_LENGTH: usize = 16;
+    const NFGENMSG_LENGTH: usize = 4;
+    let start = bytes.len();
+    bytes.resize(start + NETLINK_HEADER_LENGTH, 0);
+    let mut header = NetlinkBuffer::new(&mut bytes[start..]);
+    header.set_length((NETLINK_HEADER_LENGTH + NFGENMSG_LENGTH + attributes.0.len()) as u32);
+    header.set_message_type(message_type as u16);
+    header.set_flags(flags);
+    header.set_sequence_number(sequence);
+    bytes.extend_from_slice(&[family as u8, libc::NFNETLINK_V0 as u8]);
+    bytes.extend_from_slice(&(resource as u16).to_be_bytes());
+    bytes.extend_from_slice(&attributes.0);
 }
 
 #[cfg(test)]
@@ -71,6 +91,6 @@ mod tests {
             expected.extend_from_slice(&half.to_ne_bytes());
         }
         expected.extend_from_slice(b"q\0\0\0");
-        assert_eq!(Attributes::new().with_nested(7, &inner).as_bytes(), expected);
+        assert_eq!(Attributes::new().with_nested(7, &inner).0, expected);
     }
 }

@@ -1,0 +1,334 @@
+//! The table of the `steer` plane: what needs a decision is queued, all else the kernel translates by itself.
+//!
+//! ```text
+//! untracked       output      -300   the daemon's own packets: they belong to no connection
+//! decide          prerouting  -150   of no connection, to a service port or from a node: queued
+//!                                    of a connection whose route is watched: queued
+//! decide-own      output      -150   to a service port, from this host itself
+//! strays          prerouting  -140   what was queued, is no SYN and was not refused: dropped
+//! strays-own      output      -140
+//! translate       prerouting  -100   DNAT by the verdict's mark; without one by the last table
+//! translate-own   output      -100
+//! masquerade      postrouting  100
+//! ```
+//!
+//! -150 is after connection tracking, -100 where its NAT is. A packet that no one decides about, because the daemon is dead
+//! or its queue full, goes on at the next chain: a SYN to the last owner of its route, a stray nowhere. So flows are never
+//! picked up in the middle of their stream (`nf_conntrack_tcp_loose`), and nothing from a node leaves without translation.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+
+use halod_core::plane::steer::{Changes, IpVersion, Mark, Tracking};
+use netlink_sys::Socket;
+use nix::libc;
+
+use super::expression::{End, Expressions, FAMILIES, Family, QueueExpression, Tracked, WithoutListener};
+use super::rewrite;
+use super::table::{Chain, DataType, Element, Set, address_bytes, delete_table, replace_table, table_name};
+use super::transaction::Transaction;
+use super::{OWN_MARK, RulesError, RulesSpec, open};
+
+/// Connections to these service ports are watched.
+const WATCHED: Set = Set { name: "watched", key: DataType::Port, value: None };
+
+/// The marks by which the rules say what connection tracking knows of a packet. ASCII "HE" and a number.
+const TRACKING: [(Tracking, u32); 3] =
+    [(Tracking::New, 0x4845_0000), (Tracking::Known, 0x4845_0001), (Tracking::Invalid, 0x4845_0002)];
+
+/// What the rules say of a queued packet by its mark. `None` if it was not they that queued it.
+pub(crate) fn tracking(mark: u32) -> Option<Tracking> {
+    TRACKING.iter().find(|(_, number)| *number == mark).map(|&(tracking, _)| tracking)
+}
+
+/// The installed table. Dropping this leaves it in force; [`SteerRules::remove`] ends it.
+pub struct SteerRules {
+    socket: Socket,
+    table: String,
+    known: Known,
+}
+
+/// What the kernel knows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Known {
+    ports: BTreeMap<(IpVersion, u16), SocketAddr>,
+    marks: BTreeMap<(IpVersion, Mark), SocketAddr>,
+    nodes: BTreeSet<SocketAddr>,
+    watched: BTreeSet<u16>,
+}
+
+impl SteerRules {
+    /// Installs the rules in the network namespace of the calling thread, without any node. A table that a former daemon
+    /// left is replaced in the same transaction.
+    ///
+    /// # Errors
+    ///
+    /// [`RulesError`]: the right is missing, or the kernel lacks an expression. Former rules are still in force then.
+    pub fn install(spec: &RulesSpec) -> Result<Self, RulesError> {
+        let socket = open()?;
+        super::with_either_queue(|queue| install(spec, queue).commit(&socket))?;
+        Ok(Self { socket, table: table_name(spec.queue), known: Known::default() })
+    }
+
+    /// Tells the kernel what has changed, in one transaction, at the cost of that.
+    ///
+    /// # Errors
+    ///
+    /// [`RulesError`]; nothing has changed then.
+    pub fn apply(&mut self, changes: &Changes) -> Result<(), RulesError> {
+        let mut transaction = Transaction::new();
+        let mut known = self.known.clone();
+        for version in IpVersion::ALL {
+            let family = family(version);
+            let key = |port: &u16| port.to_be_bytes().to_vec();
+            change(&mut transaction, &self.table, ports(family), version, &mut known.ports, &changes.ports, key);
+            let key = |mark: &Mark| mark.number().to_ne_bytes().to_vec();
+            change(&mut transaction, &self.table, marks(family), version, &mut known.marks, &changes.marks, key);
+        }
+        let (added, removed) = differences(&mut known.nodes, &changes.nodes);
+        rewrite::delete_nodes(&mut transaction, &self.table, &removed);
+        rewrite::add_nodes(&mut transaction, &self.table, &added);
+        let (added, removed) = differences(&mut known.watched, &changes.watched);
+        let elements = |ports: Vec<u16>| -> Vec<Element> {
+            ports.into_iter().map(|port| Element::key(port.to_be_bytes().to_vec())).collect()
+        };
+        WATCHED.delete_elements(&mut transaction, &self.table, &elements(removed));
+        WATCHED.add_elements(&mut transaction, &self.table, &elements(added));
+        if !transaction.is_empty() {
+            transaction.commit(&self.socket)?;
+        }
+        self.known = known;
+        Ok(())
+    }
+
+    /// Removes the table.
+    ///
+    /// # Errors
+    ///
+    /// [`RulesError`]; the table is still in force then.
+    pub fn remove(self) -> Result<(), RulesError> {
+        let mut transaction = Transaction::new();
+        delete_table(&mut transaction, &self.table);
+        transaction.commit(&self.socket)
+    }
+}
+
+/// The changes of one map, as far as they are any.
+fn change<K: Ord + Copy>(
+    transaction: &mut Transaction,
+    table: &str,
+    map: Set,
+    version: IpVersion,
+    known: &mut BTreeMap<(IpVersion, K), SocketAddr>,
+    changes: &BTreeMap<(IpVersion, K), Option<SocketAddr>>,
+    bytes: impl Fn(&K) -> Vec<u8>,
+) {
+    let (mut removed, mut added) = (Vec::new(), Vec::new());
+    for (&(_, key), &address) in changes.iter().filter(|((of, _), _)| *of == version) {
+        let before = match address {
+            Some(address) => known.insert((version, key), address),
+            None => known.remove(&(version, key)),
+        };
+        if before != address {
+            removed.extend(before.map(|_| Element::key(bytes(&key))));
+            added.extend(address.map(|address| Element { key: bytes(&key), value: Some(address_bytes(&address)) }));
+        }
+    }
+    map.delete_elements(transaction, table, &removed);
+    map.add_elements(transaction, table, &added);
+}
+
+/// What is new and what is gone, by changes that may say what is known.
+fn differences<K: Ord + Copy>(known: &mut BTreeSet<K>, changes: &BTreeMap<K, bool>) -> (Vec<K>, Vec<K>) {
+    let (mut added, mut removed) = (Vec::new(), Vec::new());
+    for (&key, &is_there) in changes {
+        if is_there && known.insert(key) {
+            added.push(key);
+        } else if !is_there && known.remove(&key) {
+            removed.push(key);
+        }
+    }
+    (added, removed)
+}
+
+fn install(spec: &RulesSpec, queue: QueueExpression) -> Transaction {
+    let table = table_name(spec.queue);
+    let mut transaction = Transaction::new();
+    replace_table(&mut transaction, &table);
+    let of_families = FAMILIES.map(|family| [rewrite::nodes(family), ports(family), marks(family)]).concat();
+    for (number, set) in (1..).zip(of_families.iter().chain([&WATCHED])) {
+        set.add_to(&mut transaction, &table, number);
+    }
+    for chain in chains(spec, queue) {
+        chain.add_to(&mut transaction, &table);
+    }
+    transaction
+}
+
+fn family(version: IpVersion) -> Family {
+    match version {
+        IpVersion::V4 => Family::V4,
+        IpVersion::V6 => Family::V6,
+    }
+}
+
+/// The last table: where connections to each service port go.
+fn ports(family: Family) -> Set {
+    let name = match family {
+        Family::V4 => "ports4",
+        Family::V6 => "ports6",
+    };
+    Set { name, key: DataType::Port, value: Some(DataType::Address(family)) }
+}
+
+/// Which address a verdict's mark means.
+fn marks(family: Family) -> Set {
+    let name = match family {
+        Family::V4 => "marks4",
+        Family::V6 => "marks6",
+    };
+    Set { name, key: DataType::Mark, value: Some(DataType::Address(family)) }
+}
+
+fn chains(spec: &RulesSpec, queue: QueueExpression) -> Vec<Chain> {
+    let write = RuleWriter { spec, queue };
+    let chain = |name, kind, hook, priority, rules: Vec<Rule>| Chain { name, kind, hook, priority, rules };
+    let (prerouting, output) = (libc::NF_INET_PRE_ROUTING, libc::NF_INET_LOCAL_OUT);
+    let decide = [write.watched(), write.to_services(Tracked::New), write.from_nodes(Tracked::New), write.invalid()];
+    let decide_own = [write.decided(), write.to_services(Tracked::New)];
+    let mut chains = vec![
+        chain("untracked", "filter", output, -300, write.own_packets(Expressions::untracked)),
+        chain("decide", "filter", prerouting, -150, decide.concat()),
+        chain("decide-own", "filter", output, -150, decide_own.concat()),
+        chain("strays", "filter", prerouting, -140, write.strays()),
+        chain("strays-own", "filter", output, -140, write.strays_to_services()),
+        chain("translate", "nat", prerouting, -100, write.translations()),
+        chain("translate-own", "nat", output, -100, write.translations()),
+    ];
+    if spec.masquerade {
+        chains.push(chain("masquerade", "nat", libc::NF_INET_POST_ROUTING, 100, write.masquerade()));
+    }
+    chains
+}
+
+type Rule = (String, Expressions);
+
+/// Writes the rules, grouped by what they are for.
+struct RuleWriter<'a> {
+    spec: &'a RulesSpec,
+    queue: QueueExpression,
+}
+
+impl RuleWriter<'_> {
+    fn own_packets(&self, verdict: impl Fn(Expressions) -> Expressions) -> Vec<Rule> {
+        vec![("own packets".into(), verdict(Expressions::new().mark(OWN_MARK)))]
+    }
+
+    /// What the daemon sends itself, whether or not it is still to be translated.
+    fn decided(&self) -> Vec<Rule> {
+        let steered = Expressions::new().mark_within(Mark::PREFIX, Mark::PREFIX_MASK).accept();
+        [self.own_packets(Expressions::accept), vec![("a SYN that was held passes".into(), steered)]].concat()
+    }
+
+    /// Packets of connections to watched ports, both ways.
+    fn watched(&self) -> Vec<Rule> {
+        let rule = |&address| {
+            let matched = Expressions::new().protocol(libc::IPPROTO_TCP).tracked_as(&[Tracked::Established]);
+            let matched = matched.made_to(address).made_to_port_in(WATCHED.name);
+            (format!("queue what is watched of {address}"), self.queued(matched, Tracking::Known))
+        };
+        self.spec.addresses.iter().map(rule).collect()
+    }
+
+    fn to_services(&self, tracked: Tracked) -> Vec<Rule> {
+        let rule = |(label, matched): Rule| {
+            (format!("queue {label}"), self.queued(matched.tracked_as(&[tracked]), of_packet(tracked)))
+        };
+        self.services().into_iter().map(rule).collect()
+    }
+
+    fn from_nodes(&self, tracked: Tracked) -> Vec<Rule> {
+        let rule = |family| {
+            let matched = from_node(family).tracked_as(&[tracked]);
+            ("queue what comes from nodes".into(), self.queued(matched, of_packet(tracked)))
+        };
+        FAMILIES.map(rule).into()
+    }
+
+    fn invalid(&self) -> Vec<Rule> {
+        [self.to_services(Tracked::Invalid), self.from_nodes(Tracked::Invalid)].concat()
+    }
+
+    fn strays(&self) -> Vec<Rule> {
+        let from_node = |family| {
+            let matched = from_node(family).tracked_as(&[Tracked::New, Tracked::Invalid]);
+            ("drop strays of nodes".into(), matched.drop())
+        };
+        [self.strays_to_services(), FAMILIES.map(from_node).into()].concat()
+    }
+
+    fn strays_to_services(&self) -> Vec<Rule> {
+        let rule = |(label, matched): Rule| {
+            let stray = matched.clone().tracked_as(&[Tracked::New]).initial_syn(false).drop();
+            let invalid = matched.tracked_as(&[Tracked::Invalid]).drop();
+            [(format!("drop strays to {label}"), stray), (format!("drop what is invalid to {label}"), invalid)]
+        };
+        self.services().into_iter().flat_map(rule).collect()
+    }
+
+    fn translations(&self) -> Vec<Rule> {
+        let rule = |(label, matched): Rule| {
+            FAMILIES.map(|family| {
+                let matched = matched.clone().family(family);
+                [
+                    (
+                        format!("translate {label} by mark"),
+                        matched.clone().translate_by_mark(family, marks(family).name),
+                    ),
+                    (format!("translate {label} by port"), matched.translate_by_port(family, ports(family).name)),
+                ]
+            })
+        };
+        self.services().into_iter().flat_map(rule).flatten().collect()
+    }
+
+    /// Only flows of this table: nodes reply to this host then.
+    fn masquerade(&self) -> Vec<Rule> {
+        let rule = |(address, ports)| {
+            let matched = Expressions::new().protocol(libc::IPPROTO_TCP).destination_was_translated();
+            ("masquerade flows".into(), matched.made_to(address).made_to_ports(ports).masquerade())
+        };
+        self.address_and_ports().map(rule).collect()
+    }
+
+    fn services(&self) -> Vec<Rule> {
+        let service = |(address, ports): (IpAddr, &RangeInclusive<u16>)| {
+            let matched = Expressions::new().destination(address).protocol(libc::IPPROTO_TCP);
+            (format!("{address} ports {}-{}", ports.start(), ports.end()), matched.destination_ports(ports))
+        };
+        self.address_and_ports().map(service).collect()
+    }
+
+    fn address_and_ports(&self) -> impl Iterator<Item = (IpAddr, &RangeInclusive<u16>)> {
+        let ports = [&self.spec.browser_ports, &self.spec.app_ports];
+        self.spec.addresses.iter().flat_map(move |&address| ports.map(|ports| (address, ports)))
+    }
+
+    fn queued(&self, matched: Expressions, tracking: Tracking) -> Expressions {
+        let (_, mark) = TRACKING.iter().find(|(known, _)| *known == tracking).expect("every tracking has its mark");
+        matched.set_mark(*mark).queue(self.queue, self.spec.queue, WithoutListener::Pass)
+    }
+}
+
+fn from_node(family: Family) -> Expressions {
+    Expressions::new().in_set(family, End::Source, rewrite::nodes(family).name)
+}
+
+fn of_packet(tracked: Tracked) -> Tracking {
+    match tracked {
+        Tracked::New => Tracking::New,
+        Tracked::Established => Tracking::Known,
+        Tracked::Invalid => Tracking::Invalid,
+    }
+}
