@@ -22,6 +22,7 @@ use halod_core::plane::{Rewrite, Verdict};
 use halod_core::record::{Head, Input, PacketHeaders};
 use halod_core::routing::Routing;
 use halod_core::time::Instant;
+use halod_core::wire::Checksum;
 
 pub use self::lines::{Lines, RecordError};
 pub use self::summary::{Divergence, Summary};
@@ -117,7 +118,7 @@ impl Replay {
     fn show(&mut self, at: Instant, headers: &PacketHeaders) {
         let mut packet = headers.to_packet();
         let before = monitor::Head::of(&mut packet);
-        let verdict = self.plane.handle(at, headers.stage, &mut packet);
+        let verdict = self.plane.handle(at, headers.stage, Checksum::Ready, &mut packet);
         let goes_on = matches!(verdict, Verdict::Accept | Verdict::Rewritten);
         if let Verdict::Answer(reset) = verdict {
             self.monitor.see_answer(&mut reset.to_vec());

@@ -29,6 +29,7 @@ use crate::flow::{FlowKey, Toward};
 use crate::ids::Epoch;
 use crate::plane::{PlaneConfig, Stage};
 use crate::time::Instant;
+use crate::wire::Checksum;
 
 /// The version of the format that this crate reads and writes.
 pub const RECORD_VERSION: u64 = 1;
@@ -160,8 +161,8 @@ pub fn write_cluster_input(at: Instant, input: &cluster::Input, out: &mut Vec<u8
 
 /// Appends the line of an [`Input::Packet`] to `out`, unless it is a packet that leaves nothing behind in the core. The
 /// packet is not changed.
-pub fn write_packet(at: Instant, stage: Stage, packet: &mut [u8], out: &mut Vec<u8>) {
-    if let Some(headers) = PacketHeaders::of(stage, packet) {
+pub fn write_packet(at: Instant, stage: Stage, checksum: Checksum, packet: &mut [u8], out: &mut Vec<u8>) {
+    if let Some(headers) = PacketHeaders::of(stage, checksum, packet) {
         Input::Packet(headers).write(at, out);
     }
 }

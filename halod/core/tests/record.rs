@@ -15,7 +15,7 @@ use halod_core::record::{End, Head, Input, Line, LineError, PacketHeaders, write
 use halod_core::routing::SessionId;
 use halod_core::service::ServicePorts;
 use halod_core::time::Instant;
-use halod_core::wire::{Packet, TcpFlags, TcpSegment};
+use halod_core::wire::{Checksum, Packet, TcpFlags, TcpSegment};
 use proptest::prelude::*;
 
 const AT: Instant = Instant::from_nanos(1_234_567_890);
@@ -175,7 +175,7 @@ fn asked_for(packet: &mut [u8]) -> (SocketAddr, SocketAddr, TcpFlags, u32, u32, 
 
 fn record_of(packet: &mut [u8]) -> Option<PacketHeaders> {
     let mut line = Vec::new();
-    write_packet(AT, Stage::Ingress, packet, &mut line);
+    write_packet(AT, Stage::Ingress, Checksum::Ready, packet, &mut line);
     match Line::parse(&line) {
         Ok(Line::Input(AT, Input::Packet(headers))) => Some(headers),
         _ => {

@@ -14,7 +14,7 @@ use halod_core::protocol::Endpoints;
 use halod_core::routing::{Member, Routing, SessionId};
 use halod_core::service::ServicePorts;
 use halod_core::time::Instant;
-use halod_core::wire::{Packet, TcpFlags, TcpSegment};
+use halod_core::wire::{Checksum, Packet, TcpFlags, TcpSegment};
 
 const EGRESS: Stage = Stage::Egress { local: false };
 const SYN: TcpFlags = TcpFlags::SYN;
@@ -77,7 +77,7 @@ impl Bench {
     /// What becomes of a TCP packet, in words.
     fn send(&mut self, stage: Stage, from: &str, to: &str, flags: TcpFlags) -> String {
         let mut packet = segment(from, to, flags).to_bytes();
-        let verdict = self.plane.handle(self.now, stage, &mut packet);
+        let verdict = self.plane.handle(self.now, stage, Checksum::Ready, &mut packet);
         describe(&verdict, &mut packet)
     }
 
@@ -88,11 +88,11 @@ impl Bench {
 
     fn pass(&mut self, first: Stage, from: &str, to: &str, flags: TcpFlags) -> String {
         let mut packet = segment(from, to, flags).to_bytes();
-        let verdict = self.plane.handle(self.now, first, &mut packet);
+        let verdict = self.plane.handle(self.now, first, Checksum::Ready, &mut packet);
         if matches!(verdict, Verdict::Drop | Verdict::Answer(_)) {
             return describe(&verdict, &mut packet);
         }
-        let verdict = self.plane.handle(self.now, EGRESS, &mut packet);
+        let verdict = self.plane.handle(self.now, EGRESS, Checksum::Ready, &mut packet);
         match verdict {
             Verdict::Accept => describe(&Verdict::Rewritten, &mut packet),
             verdict => describe(&verdict, &mut packet),
@@ -316,7 +316,7 @@ fn damaged_packets_start_nothing_and_are_not_answered() {
         let mut packet = segment("203.0.113.1:5000", "192.0.2.1:8003", flags).to_bytes();
         let last = packet.len() - 1;
         packet[last] ^= 1;
-        assert!(matches!(bench.plane.handle(bench.now, Stage::Ingress, &mut packet), Verdict::Drop));
+        assert!(matches!(bench.plane.handle(bench.now, Stage::Ingress, Checksum::Ready, &mut packet), Verdict::Drop));
     }
     assert_eq!(bench.plane.counters().bad_checksums, 2);
     assert_eq!(bench.plane.flow_count(), 0);
@@ -328,7 +328,10 @@ fn packets_cut_at_any_length_are_counted_and_dropped() {
     for length in 0..whole.len() {
         let mut bench = Bench::new();
         let mut packet = whole[..length].to_vec();
-        assert!(matches!(bench.plane.handle(bench.now, Stage::Ingress, &mut packet), Verdict::Drop), "{length} bytes");
+        assert!(
+            matches!(bench.plane.handle(bench.now, Stage::Ingress, Checksum::Ready, &mut packet), Verdict::Drop),
+            "{length} bytes"
+        );
         assert_eq!(bench.plane.counters().malformed, 1);
     }
 }
@@ -495,7 +498,7 @@ fn a_blind_reset_does_not_end_a_flow() {
     let mut bench = Bench::new();
     bench.connect(CLIENT, SERVICE, CLIENT, NODE);
     let mut blind = TcpSegment { sequence: 1000 + (1 << 21), ..segment(CLIENT, SERVICE, RST) }.to_bytes();
-    bench.plane.handle(bench.now, Stage::Ingress, &mut blind);
+    bench.plane.handle(bench.now, Stage::Ingress, Checksum::Ready, &mut blind);
     bench.plane.expire(bench.now + Duration::from_secs(3600));
     assert_eq!(bench.plane.flow_count(), 1);
     bench.forward(CLIENT, SERVICE, RST);
@@ -538,21 +541,24 @@ fn errors_reach_the_end_that_sent_the_quoted_packet() {
     let mut bench = Bench::new();
     bench.connect("203.0.113.1:5000", "192.0.2.1:8003", "203.0.113.1:5000", "10.0.0.2:8000");
     let mut error = too_big("10.9.9.9", "203.0.113.1", "203.0.113.1:5000", "10.0.0.2:8000");
-    assert!(matches!(bench.plane.handle(bench.now, EGRESS, &mut error), Verdict::Rewritten));
+    assert!(matches!(bench.plane.handle(bench.now, EGRESS, Checksum::Ready, &mut error), Verdict::Rewritten));
     assert_eq!(describe_error(&mut error), "10.9.9.9 > 203.0.113.1 about 203.0.113.1:5000 > 192.0.2.1:8003");
 
     let mut error = too_big("10.0.0.2", "203.0.113.1", "203.0.113.1:5000", "10.0.0.2:8000");
-    assert!(matches!(bench.plane.handle(bench.now, EGRESS, &mut error), Verdict::Rewritten));
+    assert!(matches!(bench.plane.handle(bench.now, EGRESS, Checksum::Ready, &mut error), Verdict::Rewritten));
     let expected = "192.0.2.1 > 203.0.113.1 about 203.0.113.1:5000 > 192.0.2.1:8003";
     assert_eq!(describe_error(&mut error), expected, "the node's own address is not shown");
 
     let mut error = too_big("198.51.100.9", "192.0.2.1", "192.0.2.1:8003", "203.0.113.1:5000");
-    assert!(matches!(bench.plane.handle(bench.now, Stage::Ingress, &mut error), Verdict::Rewritten));
+    assert!(matches!(bench.plane.handle(bench.now, Stage::Ingress, Checksum::Ready, &mut error), Verdict::Rewritten));
     assert_eq!(describe_error(&mut error), "198.51.100.9 > 10.0.0.2 about 10.0.0.2:8000 > 203.0.113.1:5000");
-    assert!(matches!(bench.plane.handle(bench.now, EGRESS, &mut error), Verdict::Accept));
+    assert!(matches!(bench.plane.handle(bench.now, EGRESS, Checksum::Ready, &mut error), Verdict::Accept));
 
     let mut error = too_big("10.9.9.9", "203.0.113.1", "203.0.113.1:5001", "10.0.0.2:8000");
-    assert!(matches!(bench.plane.handle(bench.now, EGRESS, &mut error), Verdict::Accept), "of no flow");
+    assert!(
+        matches!(bench.plane.handle(bench.now, EGRESS, Checksum::Ready, &mut error), Verdict::Accept),
+        "of no flow"
+    );
 }
 
 #[test]
@@ -560,12 +566,12 @@ fn errors_about_masqueraded_flows_pass_both_stages() {
     let mut bench = Bench::masquerading();
     assert_eq!(bench.forward("203.0.113.1:20003", "192.0.2.1:8003", SYN), "10.0.0.254:20003 > 10.0.0.2:8000");
     let mut error = too_big("10.9.9.9", "10.0.0.254", "10.0.0.254:20003", "10.0.0.2:8000");
-    assert!(matches!(bench.plane.handle(bench.now, Stage::Ingress, &mut error), Verdict::Rewritten));
-    assert!(matches!(bench.plane.handle(bench.now, EGRESS, &mut error), Verdict::Rewritten));
+    assert!(matches!(bench.plane.handle(bench.now, Stage::Ingress, Checksum::Ready, &mut error), Verdict::Rewritten));
+    assert!(matches!(bench.plane.handle(bench.now, EGRESS, Checksum::Ready, &mut error), Verdict::Rewritten));
     assert_eq!(describe_error(&mut error), "10.9.9.9 > 203.0.113.1 about 203.0.113.1:20003 > 192.0.2.1:8003");
 
     let mut error = too_big("198.51.100.9", "192.0.2.1", "192.0.2.1:8003", "203.0.113.1:20003");
-    assert!(matches!(bench.plane.handle(bench.now, Stage::Ingress, &mut error), Verdict::Rewritten));
-    assert!(matches!(bench.plane.handle(bench.now, EGRESS, &mut error), Verdict::Rewritten));
+    assert!(matches!(bench.plane.handle(bench.now, Stage::Ingress, Checksum::Ready, &mut error), Verdict::Rewritten));
+    assert!(matches!(bench.plane.handle(bench.now, EGRESS, Checksum::Ready, &mut error), Verdict::Rewritten));
     assert_eq!(describe_error(&mut error), "10.0.0.254 > 10.0.0.2 about 10.0.0.2:8000 > 10.0.0.254:20003");
 }

@@ -14,6 +14,7 @@ mod masquerade;
 pub mod nft;
 pub mod plan;
 mod plane;
+pub mod queue;
 mod record;
 pub mod run;
 

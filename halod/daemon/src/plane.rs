@@ -1,8 +1,9 @@
-//! The `rewrite` plane on NFQUEUE: a thread that takes packets from the kernel and gives verdicts back.
+//! The `rewrite` plane on NFQUEUE: a thread that takes packets from the kernel and gives verdicts back, a batch at a time.
 
 mod answer;
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
 use std::ops::Deref;
@@ -14,16 +15,17 @@ use halod_core::plane::{Rewrite, Stage, Verdict};
 use halod_core::record::Input;
 use halod_core::routing::Routing;
 use halod_core::time::Instant;
-use nfq::Queue;
-use nix::errno::Errno;
+use halod_core::wire::{Checksum, Reset};
 use tokio::sync::oneshot;
 
 pub(crate) use self::answer::Answerer;
 use crate::clock::Clock;
+use crate::queue::{Batch, Queue, QueueConfig, QueuedPacket};
 use crate::record::Recorder;
 
-/// Packets that may wait in the kernel for a verdict.
-const QUEUE_LENGTH_MAX: u32 = 4096;
+/// Packets are rewritten here, so all of each is needed. Without the daemon its rules drop, and so does a full queue.
+const QUEUE: QueueConfig =
+    QueueConfig { copy_range: QueueConfig::COPY_RANGE_MAX, length: 4096, fail_open: false, gso: true };
 
 /// Netfilter's numbers of the hooks (`linux/netfilter.h`).
 mod hook {
@@ -56,9 +58,9 @@ pub(crate) struct Plane {
 }
 
 impl Plane {
-    fn handle(&mut self, now: Instant, stage: Stage, packet: &mut [u8]) -> Verdict {
-        self.recorder.packet(now, stage, packet);
-        self.rewrite.handle(now, stage, packet)
+    fn handle(&mut self, now: Instant, stage: Stage, checksum: Checksum, packet: &mut [u8]) -> Verdict {
+        self.recorder.packet(now, stage, checksum, packet);
+        self.rewrite.handle(now, stage, checksum, packet)
     }
 
     pub(crate) fn publish(&mut self, now: Instant, routing: Arc<Routing>, masquerades: BTreeMap<IpAddr, IpAddr>) {
@@ -107,51 +109,54 @@ impl Deref for Plane {
 ///
 /// The queue is taken or not permitted, or raw sockets are not.
 pub(crate) fn start(number: u16, plane: SharedPlane, clock: Clock) -> io::Result<oneshot::Receiver<io::Error>> {
-    let mut queue = Queue::open()?;
-    queue.bind(number)?;
-    queue.set_queue_max_len(number, QUEUE_LENGTH_MAX)?;
+    let queue = Queue::open(number, QUEUE)?;
     let answerer = Answerer::open()?;
     let (ended, end) = oneshot::channel();
     std::thread::Builder::new().name("packets".into()).spawn(move || {
-        let error = serve(&mut queue, &plane, &answerer, clock);
+        let Err(error) = serve(&queue, &plane, &answerer, clock);
         // Nobody listens any more if the daemon is about to end.
         let _ = ended.send(error);
     })?;
     Ok(end)
 }
 
-fn serve(queue: &mut Queue, plane: &SharedPlane, answerer: &Answerer, clock: Clock) -> io::Error {
+fn serve(queue: &Queue, plane: &SharedPlane, answerer: &Answerer, clock: Clock) -> io::Result<Infallible> {
+    let mut batch = queue.batch();
+    let mut answers = Vec::with_capacity(Batch::PACKETS_MAX);
     loop {
-        let mut message = match queue.recv() {
-            Ok(message) => message,
-            Err(error) if is_passing(&error) => continue,
-            Err(error) => return error,
-        };
-        let verdict = match stage(message.get_hook()) {
-            Some(stage) => plane.lock().handle(clock.now(), stage, message.get_payload_mut()),
-            None => Verdict::Accept,
-        };
-        message.set_verdict(match &verdict {
-            Verdict::Accept | Verdict::Rewritten => nfq::Verdict::Accept,
-            Verdict::Drop | Verdict::Answer(_) => nfq::Verdict::Drop,
-        });
-        if let Verdict::Answer(reset) = &verdict
-            && let Err(error) = answerer.send(reset)
-        {
-            tracing::debug!(%error, "a reset could not be sent");
+        queue.recv(&mut batch)?;
+        let mut plane = plane.lock();
+        let now = clock.now();
+        for packet in batch.packets() {
+            answers.extend(decide(&mut plane, now, packet));
         }
-        if let Err(error) = queue.verdict(message)
-            && !is_passing(&error)
-        {
-            return error;
+        // Behind the lock, so that whoever publishes a routing finds each packet either not yet decided about, or gone.
+        queue.send(&mut batch)?;
+        drop(plane);
+        for answer in answers.drain(..) {
+            if let Err(error) = answerer.send(&answer) {
+                tracing::debug!(%error, "a reset could not be sent");
+            }
         }
     }
 }
 
-/// Whether the queue goes on after this: interrupted, overrun, or a packet that the kernel no longer has.
-fn is_passing(error: &io::Error) -> bool {
-    let passing = [Errno::EINTR, Errno::ENOBUFS, Errno::ENOENT].map(|errno| errno as i32);
-    error.raw_os_error().is_some_and(|errno| passing.contains(&errno))
+/// Decides about a packet; what its sender is to be told comes back.
+fn decide(plane: &mut Plane, now: Instant, mut packet: QueuedPacket<'_>) -> Option<Reset> {
+    let verdict = match stage(packet.hook()) {
+        Some(stage) => plane.handle(now, stage, packet.checksum(), packet.payload()),
+        None => Verdict::Accept,
+    };
+    match verdict {
+        Verdict::Accept => packet.accept(),
+        Verdict::Rewritten => packet.accept_rewritten(),
+        Verdict::Drop => packet.drop(),
+        Verdict::Answer(reset) => {
+            packet.drop();
+            return Some(reset);
+        }
+    }
+    None
 }
 
 fn stage(hook: u8) -> Option<Stage> {

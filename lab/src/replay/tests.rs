@@ -11,7 +11,7 @@ use halod_core::protocol::{Endpoints, FromNode, Hello, Incarnation, PROTOCOL_VER
 use halod_core::record::{End, Head, Input, Line, write_cluster_input, write_packet};
 use halod_core::service::ServicePorts;
 use halod_core::time::Instant;
-use halod_core::wire::{TcpFlags, TcpSegment};
+use halod_core::wire::{Checksum, TcpFlags, TcpSegment};
 
 use super::{Lines, RecordError, Replay};
 use crate::monitor::Rule;
@@ -91,8 +91,8 @@ impl Driver {
             TcpSegment { source, destination, sequence, acknowledgement: 0, flags, window: 0, payload: b"secret" };
         self.now = self.now + Duration::from_millis(1);
         let mut packet = segment.to_bytes();
-        write_packet(self.now, stage, &mut packet, &mut self.record);
-        self.plane.handle(self.now, stage, &mut packet);
+        write_packet(self.now, stage, Checksum::Ready, &mut packet, &mut self.record);
+        self.plane.handle(self.now, stage, Checksum::Ready, &mut packet);
     }
 
     fn text(self) -> String {

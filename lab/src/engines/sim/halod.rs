@@ -14,6 +14,7 @@ use halod_core::plane::{Rewrite, Stage, Verdict};
 use halod_core::protocol::{LineBuffer, Token, decode_from_node, encode};
 use halod_core::routing::{Routing, SessionId};
 use halod_core::time::Instant;
+use halod_core::wire::Checksum;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -84,7 +85,7 @@ impl Halod {
 
     /// Decides about a packet, and rewrites it.
     pub(super) fn pass(&mut self, now: Instant, stage: Stage, packet: &mut [u8]) -> Verdict {
-        self.plane.handle(now + self.skew, stage, packet)
+        self.plane.handle(now + self.skew, stage, Checksum::Ready, packet)
     }
 
     /// The next packet of the plane's own to send.
