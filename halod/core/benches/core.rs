@@ -159,10 +159,12 @@ fn record(c: &mut Criterion) {
 }
 
 fn checksum(c: &mut Criterion) {
-    let bytes = packet_of(1_500);
     let mut group = c.benchmark_group("checksum");
-    group.throughput(Throughput::Bytes(1_500));
-    group.bench_function("1500_bytes", |b| b.iter(|| Sum::of(black_box(&bytes)).checksum()));
+    for length in [64, 1_500, 65_531] {
+        let bytes = packet_of(length);
+        group.throughput(Throughput::Bytes(length as u64));
+        group.bench_function(format!("{length}_bytes"), |b| b.iter(|| Sum::of(black_box(&bytes)).checksum()));
+    }
 }
 
 fn table_of(nodes: u16) -> RouteTable {

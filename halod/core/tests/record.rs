@@ -174,8 +174,12 @@ fn asked_for(packet: &mut [u8]) -> (SocketAddr, SocketAddr, TcpFlags, u32, u32, 
 }
 
 fn record_of(packet: &mut [u8]) -> Option<PacketHeaders> {
+    record_with(Checksum::Ready, packet)
+}
+
+fn record_with(checksum: Checksum, packet: &mut [u8]) -> Option<PacketHeaders> {
     let mut line = Vec::new();
-    write_packet(AT, Stage::Ingress, Checksum::Ready, packet, &mut line);
+    write_packet(AT, Stage::Ingress, checksum, packet, &mut line);
     match Line::parse(&line) {
         Ok(Line::Input(AT, Input::Packet(headers))) => Some(headers),
         _ => {
@@ -213,6 +217,8 @@ proptest! {
         prop_assert_eq!(&packet, &before);
         prop_assert_eq!(headers.headers.len(), if v6 { 60 } else { 40 });
         prop_assert_eq!(asked_for(&mut headers.to_packet()), asked_for(&mut packet));
+        let partial = record_with(Checksum::Partial, &mut packet).unwrap();
+        prop_assert_eq!(&partial, &PacketHeaders { damaged: false, ..headers });
     }
 }
 
