@@ -13,15 +13,17 @@ mod words;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use halod_core::cluster::{self, Cluster, Output};
 use halod_core::flow::{FlowKey, Toward};
-use halod_core::plane::{Rewrite, Verdict};
+use halod_core::plane::steer::{IpVersion, Mark, Tracking};
+use halod_core::plane::{Plane, Seen, Stage, Verdict};
 use halod_core::record::{Head, Input, PacketHeaders};
 use halod_core::routing::Routing;
 use halod_core::time::Instant;
+use halod_core::wire::{Checksum, Packet};
 
 pub use self::lines::{Lines, RecordError};
 pub use self::summary::{Divergence, Summary};
@@ -35,7 +37,9 @@ pub type Listener<'a> = &'a mut dyn FnMut(Instant, &dyn fmt::Display);
 #[derive(Debug)]
 pub struct Replay {
     cluster: Cluster,
-    plane: Rewrite,
+    plane: Plane,
+    /// Where the marks of the `steer` plane lead.
+    marks: BTreeMap<(IpVersion, Mark), SocketAddr>,
     monitor: Monitor,
     /// What the cluster wants the plane to be told, and the record has not come to yet.
     wanted: VecDeque<Wanted>,
@@ -56,7 +60,8 @@ impl Replay {
             monitor: Monitor::new(&head.cluster, &head.plane),
             summary: Summary::new(&head),
             cluster: Cluster::new(head.at, head.cluster),
-            plane: Rewrite::new(head.plane),
+            plane: Plane::new(head.kind, head.plane),
+            marks: BTreeMap::new(),
             wanted: VecDeque::new(),
             masquerades: BTreeMap::new(),
         }
@@ -94,14 +99,22 @@ impl Replay {
                 self.carry_out_next(line, at, is_next, words);
             }
             Input::Packet(headers) => self.show(at, &headers),
+            Input::Survey { entries } => {
+                if let Some(steer) = self.plane.as_steer() {
+                    steer.survey(at, &entries);
+                }
+            }
         }
         self.take_outputs(at, listener);
-        while let Some(mut packet) = self.plane.poll_transmit() {
-            self.monitor.see_sent(at, &mut packet);
+        while let Some(mut transmit) = self.plane.poll_transmit() {
+            self.monitor.see_sent(at, &mut transmit.packet);
             self.summary.packets_sent += 1;
         }
+        self.note_changes();
         self.summary.see_flows(self.monitor.flows_begun(), self.plane.flow_count());
-        self.monitor.see_time(at, self.plane.flow_count());
+        // The kernel may have tracked flows before the record began.
+        let flow_count = if self.plane.as_steer().is_some() { 0 } else { self.plane.flow_count() };
+        self.monitor.see_time(at, flow_count);
     }
 
     /// The first invariant that does not hold.
@@ -117,13 +130,43 @@ impl Replay {
     fn show(&mut self, at: Instant, headers: &PacketHeaders) {
         let mut packet = headers.to_packet();
         let before = monitor::Head::of(&mut packet);
-        let verdict = self.plane.handle(at, headers.stage, &mut packet);
-        let goes_on = matches!(verdict, Verdict::Accept | Verdict::Rewritten);
+        let verdict = self.plane.handle(at, headers.stage, Checksum::Ready, &mut packet);
+        if let Verdict::Marked(mark) = verdict {
+            self.translate(mark, &mut packet);
+        }
+        let goes_on = matches!(verdict, Verdict::Accept | Verdict::Rewritten | Verdict::Marked(_));
         if let Verdict::Answer(reset) = verdict {
             self.monitor.see_answer(&mut reset.to_vec());
         }
+        let stage = match headers.stage {
+            Seen::Stage(stage) => stage,
+            Seen::Tracking(Tracking::New) => Stage::Ingress,
+            // What is tracked the kernel translates, out of sight.
+            Seen::Tracking(_) => return,
+        };
         if let Some(before) = before {
-            self.monitor.see_packet(headers.stage, before, goes_on.then_some(&packet));
+            self.monitor.see_packet(stage, before, goes_on.then_some(&packet));
+        }
+    }
+
+    /// What the kernel makes of a SYN.
+    fn translate(&self, mark: Mark, packet: &mut [u8]) {
+        if let Ok(Packet::Tcp(mut tcp)) = Packet::parse(packet)
+            && let Some(&node) = self.marks.get(&(IpVersion::of(&tcp.destination()), mark))
+        {
+            tcp.rewrite_destination(node);
+        }
+    }
+
+    /// What the daemon would tell the kernel.
+    fn note_changes(&mut self) {
+        let Some(steer) = self.plane.as_steer() else { return };
+        while steer.poll_deletion().is_some() {}
+        for (mark, node) in steer.take_changes().marks {
+            match node {
+                Some(node) => self.marks.insert(mark, node),
+                None => self.marks.remove(&mark),
+            };
         }
     }
 

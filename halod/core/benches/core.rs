@@ -21,7 +21,7 @@ use halod_core::routing::{Routing, SessionId};
 use halod_core::service::ServicePorts;
 use halod_core::time::Instant;
 use halod_core::wire::checksum::Sum;
-use halod_core::wire::{Packet, TcpFlags, TcpSegment};
+use halod_core::wire::{Checksum, Packet, TcpFlags, TcpSegment};
 
 const ROUTES: u16 = 24_000;
 const NODES: u16 = 2_047;
@@ -108,7 +108,7 @@ fn plane(c: &mut Criterion) {
         seed: 1,
     });
     plane.publish(Instant::ORIGIN, Nodes::joined(NODES.into(), 0).routing, BTreeMap::new());
-    let mut handle = |stage, packet: &mut [u8]| plane.handle(Instant::ORIGIN, stage, packet);
+    let mut handle = |stage, packet: &mut [u8]| plane.handle(Instant::ORIGIN, stage, Checksum::Ready, packet);
 
     let mut syn = packet_with(TcpFlags::SYN, 40);
     assert!(matches!(handle(Stage::Ingress, &mut syn), Verdict::Rewritten));
@@ -145,7 +145,13 @@ fn record(c: &mut Criterion) {
         group.bench_function(format!("packet_of_{length}_bytes"), |b| {
             b.iter(|| {
                 lines.clear();
-                write_packet(Instant::from_nanos(1 << 40), Stage::Ingress, black_box(&mut packet), &mut lines);
+                write_packet(
+                    Instant::from_nanos(1 << 40),
+                    Stage::Ingress,
+                    Checksum::Ready,
+                    black_box(&mut packet),
+                    &mut lines,
+                );
                 lines.len()
             });
         });
@@ -153,10 +159,12 @@ fn record(c: &mut Criterion) {
 }
 
 fn checksum(c: &mut Criterion) {
-    let bytes = packet_of(1_500);
     let mut group = c.benchmark_group("checksum");
-    group.throughput(Throughput::Bytes(1_500));
-    group.bench_function("1500_bytes", |b| b.iter(|| Sum::of(black_box(&bytes)).checksum()));
+    for length in [64, 1_500, 65_531] {
+        let bytes = packet_of(length);
+        group.throughput(Throughput::Bytes(length as u64));
+        group.bench_function(format!("{length}_bytes"), |b| b.iter(|| Sum::of(black_box(&bytes)).checksum()));
+    }
 }
 
 fn table_of(nodes: u16) -> RouteTable {

@@ -8,17 +8,22 @@ mod held;
 mod rewrite;
 pub mod steer;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::rewrite::Rewrite;
-use self::steer::Mark;
+use self::steer::{Mark, Tracking};
 pub use self::steer::Steer;
-use crate::flow::SourcePorts;
+use crate::flow::{FlowKey, FlowView, Flows, SourcePorts, Toward};
+use crate::ids::RouteId;
+use crate::routing::{Routing, SessionId};
 use crate::service::ServicePorts;
-use crate::wire::Reset;
+use crate::time::Instant;
+use crate::wire::{Checksum, Reset};
 
 /// Which plane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -54,6 +59,16 @@ pub enum Stage {
         /// It is to be delivered on this host.
         local: bool,
     },
+}
+
+/// How a packet came to a plane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Seen {
+    /// [`Rewrite`] sees every packet, at each stage.
+    Stage(Stage),
+    /// [`Steer`] sees those that its rules pick, by what connection tracking knows of them.
+    Tracking(Tracking),
 }
 
 /// What is to become of a packet.
@@ -103,6 +118,124 @@ pub struct PlaneConfig {
     pub source_ports: SourcePorts,
     /// Keeps others from predicting the hashes of the flow table.
     pub seed: u64,
+}
+
+/// Either plane.
+#[derive(Debug)]
+pub enum Plane {
+    /// Every packet is rewritten here.
+    Rewrite(Box<Rewrite>),
+    /// Here is decided, the kernel rewrites.
+    Steer(Box<Steer>),
+}
+
+impl Plane {
+    /// A plane without nodes or flows.
+    pub fn new(kind: PlaneKind, config: PlaneConfig) -> Self {
+        match kind {
+            PlaneKind::Rewrite => Self::Rewrite(Box::new(Rewrite::new(config))),
+            PlaneKind::Steer => Self::Steer(Box::new(Steer::new(config))),
+        }
+    }
+
+    /// Takes a new routing into force. `masquerades` is for [`Rewrite::publish`]; the kernel of [`Steer`] finds these
+    /// addresses by itself.
+    pub fn publish(&mut self, now: Instant, routing: Arc<Routing>, masquerades: BTreeMap<IpAddr, IpAddr>) {
+        match self {
+            Self::Rewrite(plane) => plane.publish(now, routing, masquerades),
+            Self::Steer(plane) => plane.publish(now, routing),
+        }
+    }
+
+    /// Decides about one IP packet. One that came in the way of the other plane passes.
+    pub fn handle(&mut self, now: Instant, seen: Seen, checksum: Checksum, packet: &mut [u8]) -> Verdict {
+        match (self, seen) {
+            (Self::Rewrite(plane), Seen::Stage(stage)) => plane.handle(now, stage, checksum, packet),
+            (Self::Steer(plane), Seen::Tracking(tracking)) => plane.handle(now, tracking, checksum, packet),
+            _ => Verdict::Accept,
+        }
+    }
+
+    /// What only the `steer` plane has.
+    pub fn as_steer(&mut self) -> Option<&mut Steer> {
+        match self {
+            Self::Rewrite(_) => None,
+            Self::Steer(plane) => Some(plane),
+        }
+    }
+
+    /// Ends a flow with RST towards one or both ends. An end that does not seem to have heard it is asked again.
+    pub fn end(&mut self, now: Instant, key: FlowKey, toward: Toward) {
+        match self {
+            Self::Rewrite(plane) => plane.end(now, key, toward),
+            Self::Steer(plane) => plane.end(now, key, toward),
+        }
+    }
+
+    /// The next packet of the plane's own to send.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        match self {
+            Self::Rewrite(plane) => plane.poll_transmit().map(Transmit::from),
+            Self::Steer(plane) => plane.poll_transmit(),
+        }
+    }
+
+    /// When to call [`Plane::timeout`]; `None` while no flow is being ended.
+    pub fn deadline(&self) -> Option<Instant> {
+        match self {
+            Self::Rewrite(plane) => plane.deadline(),
+            Self::Steer(plane) => plane.deadline(),
+        }
+    }
+
+    /// Asks again who does not seem to know of the end of a flow.
+    pub fn timeout(&mut self, now: Instant) {
+        match self {
+            Self::Rewrite(plane) => plane.timeout(now),
+            Self::Steer(plane) => plane.timeout(now),
+        }
+    }
+
+    /// Drops flows that are over. Call it about once a second.
+    pub fn expire(&mut self, now: Instant) {
+        match self {
+            Self::Rewrite(plane) => plane.expire(now),
+            Self::Steer(plane) => plane.expire(now),
+        }
+    }
+
+    /// How often a packet was refused.
+    pub fn counters(&self) -> Counters {
+        match self {
+            Self::Rewrite(plane) => plane.counters(),
+            Self::Steer(plane) => plane.counters(),
+        }
+    }
+
+    /// Number of flows that are kept here.
+    pub fn flow_count(&self) -> usize {
+        match self {
+            Self::Rewrite(plane) => plane.flow_count(),
+            Self::Steer(plane) => plane.flow_count(),
+        }
+    }
+
+    fn flows(&self) -> &dyn Flows {
+        match self {
+            Self::Rewrite(plane) => &**plane,
+            Self::Steer(plane) => &**plane,
+        }
+    }
+}
+
+impl Flows for Plane {
+    fn visit(&self, route: RouteId, node: SessionId, each: &mut dyn FnMut(FlowView)) {
+        self.flows().visit(route, node, each);
+    }
+
+    fn visit_node(&self, node: SessionId, each: &mut dyn FnMut(FlowView)) {
+        self.flows().visit_node(node, each);
+    }
 }
 
 /// A packet of a plane's own: whole, with the addresses that its receiver knows.

@@ -27,8 +27,10 @@ pub use self::packet::PacketHeaders;
 use crate::cluster::{self, ClusterConfig};
 use crate::flow::{FlowKey, Toward};
 use crate::ids::Epoch;
-use crate::plane::{PlaneConfig, Stage};
+use crate::plane::steer::Entry;
+use crate::plane::{PlaneConfig, PlaneKind, Seen};
 use crate::time::Instant;
+use crate::wire::Checksum;
 
 /// The version of the format that this crate reads and writes.
 pub const RECORD_VERSION: u64 = 1;
@@ -44,6 +46,9 @@ pub struct Head {
     pub at: Instant,
     /// The policy of the cluster.
     pub cluster: ClusterConfig,
+    /// Which plane.
+    #[serde(default)]
+    pub kind: PlaneKind,
     /// The config of the plane.
     pub plane: PlaneConfig,
 }
@@ -54,10 +59,10 @@ pub struct Head {
 pub enum Input {
     /// Something happened at the control port.
     Cluster(cluster::Input),
-    /// First [`Rewrite::timeout`](crate::plane::Rewrite::timeout), then
+    /// First [`Plane::timeout`](crate::plane::Plane::timeout), then
     /// [`Cluster::timeout`](crate::cluster::Cluster::timeout).
     Timeout,
-    /// [`Rewrite::expire`](crate::plane::Rewrite::expire)
+    /// [`Plane::expire`](crate::plane::Plane::expire)
     Expire,
     /// The plane was given the next routing that the cluster had put out. What it is follows from the inputs before; the
     /// line says when that was among the packets.
@@ -74,8 +79,13 @@ pub enum Input {
         /// Who is told.
         toward: Toward,
     },
-    /// [`Rewrite::handle`](crate::plane::Rewrite::handle)
+    /// [`Plane::handle`](crate::plane::Plane::handle)
     Packet(PacketHeaders),
+    /// [`Steer::survey`](crate::plane::Steer::survey)
+    Survey {
+        /// What the kernel answered.
+        entries: Vec<Entry>,
+    },
 }
 
 /// Why nothing follows.
@@ -119,8 +129,8 @@ pub enum LineError {
 
 impl Head {
     /// The head of a record that begins when a cluster with this config does.
-    pub fn new(at: Instant, cluster: ClusterConfig, plane: PlaneConfig) -> Self {
-        Self { halod_record: RECORD_VERSION, by: env!("CARGO_PKG_VERSION").into(), at, cluster, plane }
+    pub fn new(at: Instant, cluster: ClusterConfig, kind: PlaneKind, plane: PlaneConfig) -> Self {
+        Self { halod_record: RECORD_VERSION, by: env!("CARGO_PKG_VERSION").into(), at, cluster, kind, plane }
     }
 
     /// Appends the line to `out`.
@@ -160,8 +170,8 @@ pub fn write_cluster_input(at: Instant, input: &cluster::Input, out: &mut Vec<u8
 
 /// Appends the line of an [`Input::Packet`] to `out`, unless it is a packet that leaves nothing behind in the core. The
 /// packet is not changed.
-pub fn write_packet(at: Instant, stage: Stage, packet: &mut [u8], out: &mut Vec<u8>) {
-    if let Some(headers) = PacketHeaders::of(stage, packet) {
+pub fn write_packet(at: Instant, stage: Seen, checksum: Checksum, packet: &mut [u8], out: &mut Vec<u8>) {
+    if let Some(headers) = PacketHeaders::of(stage, checksum, packet) {
         Input::Packet(headers).write(at, out);
     }
 }

@@ -4,6 +4,8 @@
 //! and without allocation. A rewrite updates checksums by the difference (RFC 1624), so that a packet that came corrupt
 //! stays corrupt and its receiver drops it.
 //!
+//! But for a partial checksum ([`Checksum::Partial`]), which is completed once, after the last change.
+//!
 //! This module knows no flows and no routes, reassembles nothing and verifies nothing that it is not asked to verify:
 //! see [`TcpPacket::checksum_ok`].
 
@@ -19,7 +21,7 @@ pub use icmp::IcmpErrorPacket;
 pub use ip::stated_length;
 pub use reset::{Reset, reset_for};
 pub use segment::TcpSegment;
-pub use tcp::{TcpFlags, TcpPacket};
+pub use tcp::{Checksum, TcpFlags, TcpPacket};
 
 use ip::{Fragment, Ip, Protocol};
 

@@ -9,13 +9,13 @@ use std::time::Duration;
 use halod_core::cluster::{self, ClusterConfig, ConnId};
 use halod_core::flow::{FlowKey, SourcePorts, Toward};
 use halod_core::ids::Epoch;
-use halod_core::plane::{PlaneConfig, Stage};
+use halod_core::plane::{PlaneConfig, PlaneKind, Seen, Stage};
 use halod_core::protocol::{DecodeError, FromNode, Heartbeat, Token, decode_from_node};
 use halod_core::record::{End, Head, Input, Line, LineError, PacketHeaders, write_cluster_input, write_packet};
 use halod_core::routing::SessionId;
 use halod_core::service::ServicePorts;
 use halod_core::time::Instant;
-use halod_core::wire::{Packet, TcpFlags, TcpSegment};
+use halod_core::wire::{Checksum, Packet, TcpFlags, TcpSegment};
 use proptest::prelude::*;
 
 const AT: Instant = Instant::from_nanos(1_234_567_890);
@@ -96,9 +96,9 @@ fn inputs_of_the_plane() {
         &Input::End { flow, toward: Toward::Both },
         r#"{"end":{"flow":{"client":"198.51.100.7:40000","service":"192.0.2.1:8001"},"toward":"both"}}"#,
     );
-    let headers = PacketHeaders { stage: Stage::Ingress, headers: vec![0x45, 0xA0], payload: 517, damaged: false };
+    let headers = PacketHeaders { stage: Seen::Stage(Stage::Ingress), headers: vec![0x45, 0xA0], payload: 517, damaged: false };
     check(&Input::Packet(headers.clone()), r#"{"packet":{"stage":"ingress","headers":"45a0","payload":517}}"#);
-    let damaged = PacketHeaders { stage: Stage::Egress { local: true }, damaged: true, ..headers };
+    let damaged = PacketHeaders { stage: Seen::Stage(Stage::Egress { local: true }), damaged: true, ..headers };
     check(
         &Input::Packet(damaged),
         r#"{"packet":{"stage":{"egress":{"local":true}},"headers":"45a0","payload":517,"damaged":true}}"#,
@@ -122,7 +122,7 @@ fn head() -> Head {
         source_ports: SourcePorts::new(&(0..=65_535)).unwrap(),
         seed: u64::MAX,
     };
-    Head::new(AT, cluster, plane)
+    Head::new(AT, cluster, PlaneKind::Rewrite, plane)
 }
 
 fn line_of(head: &Head) -> String {
@@ -174,8 +174,12 @@ fn asked_for(packet: &mut [u8]) -> (SocketAddr, SocketAddr, TcpFlags, u32, u32, 
 }
 
 fn record_of(packet: &mut [u8]) -> Option<PacketHeaders> {
+    record_with(Checksum::Ready, packet)
+}
+
+fn record_with(checksum: Checksum, packet: &mut [u8]) -> Option<PacketHeaders> {
     let mut line = Vec::new();
-    write_packet(AT, Stage::Ingress, packet, &mut line);
+    write_packet(AT, Seen::Stage(Stage::Ingress), checksum, packet, &mut line);
     match Line::parse(&line) {
         Ok(Line::Input(AT, Input::Packet(headers))) => Some(headers),
         _ => {
@@ -213,6 +217,8 @@ proptest! {
         prop_assert_eq!(&packet, &before);
         prop_assert_eq!(headers.headers.len(), if v6 { 60 } else { 40 });
         prop_assert_eq!(asked_for(&mut headers.to_packet()), asked_for(&mut packet));
+        let partial = record_with(Checksum::Partial, &mut packet).unwrap();
+        prop_assert_eq!(&partial, &PacketHeaders { damaged: false, ..headers });
     }
 }
 

@@ -14,7 +14,7 @@ use halod_core::protocol::Endpoints;
 use halod_core::routing::{Member, Routing, SessionId};
 use halod_core::service::ServicePorts;
 use halod_core::time::Instant;
-use halod_core::wire::{Packet, TcpFlags, TcpSegment};
+use halod_core::wire::{Checksum, Packet, TcpFlags, TcpSegment};
 
 const EGRESS: Stage = Stage::Egress { local: false };
 const SYN: TcpFlags = TcpFlags::SYN;
@@ -28,6 +28,8 @@ struct Bench {
     plane: Rewrite,
     now: Instant,
     suspects: BTreeSet<SessionId>,
+    /// What the checksums of packets are that have not been rewritten yet.
+    checksum: Checksum,
 }
 
 impl Bench {
@@ -38,7 +40,7 @@ impl Bench {
             source_ports: SourcePorts::new(&(20_000..=20_009)).unwrap(),
             seed: 1,
         });
-        let mut bench = Self { plane, now: Instant::ORIGIN, suspects: BTreeSet::new() };
+        let mut bench = Self { plane, now: Instant::ORIGIN, suspects: BTreeSet::new(), checksum: Checksum::Ready };
         bench.own(&[1, 1, 2, 2], &[1, 2], BTreeMap::new());
         bench
     }
@@ -76,8 +78,8 @@ impl Bench {
 
     /// What becomes of a TCP packet, in words.
     fn send(&mut self, stage: Stage, from: &str, to: &str, flags: TcpFlags) -> String {
-        let mut packet = segment(from, to, flags).to_bytes();
-        let verdict = self.plane.handle(self.now, stage, &mut packet);
+        let mut packet = self.packet(from, to, flags);
+        let verdict = self.plane.handle(self.now, stage, self.checksum, &mut packet);
         describe(&verdict, &mut packet)
     }
 
@@ -87,16 +89,27 @@ impl Bench {
     }
 
     fn pass(&mut self, first: Stage, from: &str, to: &str, flags: TcpFlags) -> String {
-        let mut packet = segment(from, to, flags).to_bytes();
-        let verdict = self.plane.handle(self.now, first, &mut packet);
-        if matches!(verdict, Verdict::Drop | Verdict::Answer(_)) {
-            return describe(&verdict, &mut packet);
-        }
-        let verdict = self.plane.handle(self.now, EGRESS, &mut packet);
+        let mut packet = self.packet(from, to, flags);
+        let verdict = self.plane.handle(self.now, first, self.checksum, &mut packet);
+        let checksum = match verdict {
+            Verdict::Drop | Verdict::Answer(_) => return describe(&verdict, &mut packet),
+            Verdict::Accept => self.checksum,
+            Verdict::Rewritten => Checksum::Ready,
+        };
+        let verdict = self.plane.handle(self.now, EGRESS, checksum, &mut packet);
         match verdict {
             Verdict::Accept => describe(&Verdict::Rewritten, &mut packet),
             verdict => describe(&verdict, &mut packet),
         }
+    }
+
+    fn packet(&self, from: &str, to: &str, flags: TcpFlags) -> Vec<u8> {
+        let mut packet = segment(from, to, flags).to_bytes();
+        if self.checksum == Checksum::Partial {
+            let checksum = if at(from).is_ipv4() { 20 + 16 } else { 40 + 16 };
+            packet[checksum..checksum + 2].copy_from_slice(&[0xBE, 0xEF]);
+        }
+        packet
     }
 
     fn connect(&mut self, client: &str, service: &str, peer: &str, node: &str) {
@@ -264,6 +277,33 @@ fn a_new_syn_after_the_end_goes_to_the_owner_of_now() {
     bench.connect(client, service, client, "10.0.0.1:8000");
 }
 
+/// Packets whose checksums are left to the network card, or that the kernel has joined.
+#[test]
+fn partial_checksums_are_completed_wherever_a_packet_is_rewritten() {
+    for (mut bench, peer) in [(Bench::new(), "203.0.113.1:20003"), (Bench::masquerading(), "10.0.0.254:20003")] {
+        bench.checksum = Checksum::Partial;
+        bench.connect("203.0.113.1:20003", "192.0.2.1:8003", peer, "10.0.0.2:8000");
+        assert_eq!(bench.send(Stage::Ingress, "203.0.113.1:6", "192.0.2.1:22", ACK), "untouched");
+        assert_eq!(
+            bench.send(Stage::Ingress, "203.0.113.1:6", "192.0.2.1:8001", ACK),
+            "RST 192.0.2.1:8001 > 203.0.113.1:6"
+        );
+        let node = "10.0.0.2:8000";
+        assert_eq!(bench.send(EGRESS, node, "203.0.113.1:6", ACK), "RST 203.0.113.1:6 > 10.0.0.2:8000");
+    }
+    let mut bench = Bench::new();
+    bench.checksum = Checksum::Partial;
+    bench.connect("[2001:db8:9::1]:5000", "[2001:db8::1]:8003", "[2001:db8:9::1]:5000", "[fd00::2]:8000");
+    bench.send(Stage::Ingress, "203.0.113.1:5000", "192.0.2.1:8003", SYN);
+    bench.suspects = BTreeSet::from([SessionId(1)]);
+    bench.own(&[1, 1, 2, 2], &[1, 2], BTreeMap::new());
+    assert_eq!(bench.forward("203.0.113.1:5001", "192.0.2.1:8001", SYN), "dropped", "held");
+    bench.suspects.clear();
+    bench.own(&[1, 1, 1, 1], &[1], BTreeMap::new());
+    let sent_on = [5001, 5000].map(|port| format!("SYN 203.0.113.1:{port} > 10.0.0.1:8000 seq 1000"));
+    assert_eq!(bench.transmits(), sent_on, "the one that was held, and the one that was not answered");
+}
+
 #[test]
 fn a_half_open_flow_of_a_node_that_is_gone_is_decided_anew() {
     let mut bench = Bench::new();
@@ -316,7 +356,7 @@ fn damaged_packets_start_nothing_and_are_not_answered() {
         let mut packet = segment("203.0.113.1:5000", "192.0.2.1:8003", flags).to_bytes();
         let last = packet.len() - 1;
         packet[last] ^= 1;
-        assert!(matches!(bench.plane.handle(bench.now, Stage::Ingress, &mut packet), Verdict::Drop));
+        assert!(matches!(bench.plane.handle(bench.now, Stage::Ingress, Checksum::Ready, &mut packet), Verdict::Drop));
     }
     assert_eq!(bench.plane.counters().bad_checksums, 2);
     assert_eq!(bench.plane.flow_count(), 0);
@@ -328,7 +368,10 @@ fn packets_cut_at_any_length_are_counted_and_dropped() {
     for length in 0..whole.len() {
         let mut bench = Bench::new();
         let mut packet = whole[..length].to_vec();
-        assert!(matches!(bench.plane.handle(bench.now, Stage::Ingress, &mut packet), Verdict::Drop), "{length} bytes");
+        assert!(
+            matches!(bench.plane.handle(bench.now, Stage::Ingress, Checksum::Ready, &mut packet), Verdict::Drop),
+            "{length} bytes"
+        );
         assert_eq!(bench.plane.counters().malformed, 1);
     }
 }
@@ -495,7 +538,7 @@ fn a_blind_reset_does_not_end_a_flow() {
     let mut bench = Bench::new();
     bench.connect(CLIENT, SERVICE, CLIENT, NODE);
     let mut blind = TcpSegment { sequence: 1000 + (1 << 21), ..segment(CLIENT, SERVICE, RST) }.to_bytes();
-    bench.plane.handle(bench.now, Stage::Ingress, &mut blind);
+    bench.plane.handle(bench.now, Stage::Ingress, Checksum::Ready, &mut blind);
     bench.plane.expire(bench.now + Duration::from_secs(3600));
     assert_eq!(bench.plane.flow_count(), 1);
     bench.forward(CLIENT, SERVICE, RST);
@@ -538,21 +581,24 @@ fn errors_reach_the_end_that_sent_the_quoted_packet() {
     let mut bench = Bench::new();
     bench.connect("203.0.113.1:5000", "192.0.2.1:8003", "203.0.113.1:5000", "10.0.0.2:8000");
     let mut error = too_big("10.9.9.9", "203.0.113.1", "203.0.113.1:5000", "10.0.0.2:8000");
-    assert!(matches!(bench.plane.handle(bench.now, EGRESS, &mut error), Verdict::Rewritten));
+    assert!(matches!(bench.plane.handle(bench.now, EGRESS, Checksum::Ready, &mut error), Verdict::Rewritten));
     assert_eq!(describe_error(&mut error), "10.9.9.9 > 203.0.113.1 about 203.0.113.1:5000 > 192.0.2.1:8003");
 
     let mut error = too_big("10.0.0.2", "203.0.113.1", "203.0.113.1:5000", "10.0.0.2:8000");
-    assert!(matches!(bench.plane.handle(bench.now, EGRESS, &mut error), Verdict::Rewritten));
+    assert!(matches!(bench.plane.handle(bench.now, EGRESS, Checksum::Ready, &mut error), Verdict::Rewritten));
     let expected = "192.0.2.1 > 203.0.113.1 about 203.0.113.1:5000 > 192.0.2.1:8003";
     assert_eq!(describe_error(&mut error), expected, "the node's own address is not shown");
 
     let mut error = too_big("198.51.100.9", "192.0.2.1", "192.0.2.1:8003", "203.0.113.1:5000");
-    assert!(matches!(bench.plane.handle(bench.now, Stage::Ingress, &mut error), Verdict::Rewritten));
+    assert!(matches!(bench.plane.handle(bench.now, Stage::Ingress, Checksum::Ready, &mut error), Verdict::Rewritten));
     assert_eq!(describe_error(&mut error), "198.51.100.9 > 10.0.0.2 about 10.0.0.2:8000 > 203.0.113.1:5000");
-    assert!(matches!(bench.plane.handle(bench.now, EGRESS, &mut error), Verdict::Accept));
+    assert!(matches!(bench.plane.handle(bench.now, EGRESS, Checksum::Ready, &mut error), Verdict::Accept));
 
     let mut error = too_big("10.9.9.9", "203.0.113.1", "203.0.113.1:5001", "10.0.0.2:8000");
-    assert!(matches!(bench.plane.handle(bench.now, EGRESS, &mut error), Verdict::Accept), "of no flow");
+    assert!(
+        matches!(bench.plane.handle(bench.now, EGRESS, Checksum::Ready, &mut error), Verdict::Accept),
+        "of no flow"
+    );
 }
 
 #[test]
@@ -560,12 +606,12 @@ fn errors_about_masqueraded_flows_pass_both_stages() {
     let mut bench = Bench::masquerading();
     assert_eq!(bench.forward("203.0.113.1:20003", "192.0.2.1:8003", SYN), "10.0.0.254:20003 > 10.0.0.2:8000");
     let mut error = too_big("10.9.9.9", "10.0.0.254", "10.0.0.254:20003", "10.0.0.2:8000");
-    assert!(matches!(bench.plane.handle(bench.now, Stage::Ingress, &mut error), Verdict::Rewritten));
-    assert!(matches!(bench.plane.handle(bench.now, EGRESS, &mut error), Verdict::Rewritten));
+    assert!(matches!(bench.plane.handle(bench.now, Stage::Ingress, Checksum::Ready, &mut error), Verdict::Rewritten));
+    assert!(matches!(bench.plane.handle(bench.now, EGRESS, Checksum::Ready, &mut error), Verdict::Rewritten));
     assert_eq!(describe_error(&mut error), "10.9.9.9 > 203.0.113.1 about 203.0.113.1:20003 > 192.0.2.1:8003");
 
     let mut error = too_big("198.51.100.9", "192.0.2.1", "192.0.2.1:8003", "203.0.113.1:20003");
-    assert!(matches!(bench.plane.handle(bench.now, Stage::Ingress, &mut error), Verdict::Rewritten));
-    assert!(matches!(bench.plane.handle(bench.now, EGRESS, &mut error), Verdict::Rewritten));
+    assert!(matches!(bench.plane.handle(bench.now, Stage::Ingress, Checksum::Ready, &mut error), Verdict::Rewritten));
+    assert!(matches!(bench.plane.handle(bench.now, EGRESS, Checksum::Ready, &mut error), Verdict::Rewritten));
     assert_eq!(describe_error(&mut error), "10.0.0.254 > 10.0.0.2 about 10.0.0.2:8000 > 10.0.0.254:20003");
 }

@@ -16,6 +16,7 @@ mod netlink;
 pub mod nft;
 pub mod plan;
 mod plane;
+pub mod queue;
 mod record;
 pub mod run;
 

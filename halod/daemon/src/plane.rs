@@ -1,8 +1,9 @@
-//! The `rewrite` plane on NFQUEUE: a thread that takes packets from the kernel and gives verdicts back.
+//! A data plane on NFQUEUE: a thread that takes packets from the kernel and gives verdicts back, a batch at a time.
 
 mod answer;
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
 use std::ops::Deref;
@@ -10,20 +11,31 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use halod_core::cluster::Cluster;
 use halod_core::flow::{FlowKey, Toward};
-use halod_core::plane::{Rewrite, Stage, Verdict};
+use halod_core::plane::steer::Entry;
+use halod_core::plane::{self as core, PlaneKind, Seen, Stage, Steer, Transmit, Verdict};
 use halod_core::record::Input;
 use halod_core::routing::Routing;
 use halod_core::time::Instant;
-use nfq::Queue;
-use nix::errno::Errno;
+use halod_core::wire::{Checksum, Reset};
 use tokio::sync::oneshot;
 
 pub(crate) use self::answer::Answerer;
 use crate::clock::Clock;
+use crate::nft;
+use crate::queue::{Batch, Queue, QueueConfig, QueuedPacket};
 use crate::record::Recorder;
 
-/// Packets that may wait in the kernel for a verdict.
-const QUEUE_LENGTH_MAX: u32 = 4096;
+/// How the queue of a plane behaves. Every plane wants whole packets: `rewrite` changes them, `steer` keeps SYNs, and what
+/// else it sees is little.
+pub(crate) fn queue_config(kind: PlaneKind, steer_queue_length: u32) -> QueueConfig {
+    let (length, fail_open) = match kind {
+        // Without a decision nothing may pass: this host's own stack would reset flows that it knows nothing of.
+        PlaneKind::Rewrite => (4096, false),
+        // Without a decision the rules behind the queue decide, by the last table.
+        PlaneKind::Steer => (steer_queue_length, true),
+    };
+    QueueConfig { copy_range: QueueConfig::COPY_RANGE_MAX, length, fail_open, gso: true }
+}
 
 /// Netfilter's numbers of the hooks (`linux/netfilter.h`).
 mod hook {
@@ -38,8 +50,8 @@ mod hook {
 pub(crate) struct SharedPlane(Arc<Mutex<Plane>>);
 
 impl SharedPlane {
-    pub(crate) fn new(rewrite: Rewrite, recorder: Recorder) -> Self {
-        Self(Arc::new(Mutex::new(Plane { rewrite, recorder })))
+    pub(crate) fn new(plane: core::Plane, recorder: Recorder) -> Self {
+        Self(Arc::new(Mutex::new(Plane { plane, recorder })))
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Plane> {
@@ -47,111 +59,134 @@ impl SharedPlane {
     }
 }
 
-/// The plane, and the record of what it is told. What it only tells is that of [`Rewrite`].
+/// The plane, and the record of what it is told. What it only tells is that of [`core::Plane`].
 ///
 /// It is told something behind the lock only, by either thread, so that the record has the order in which it was told.
 pub(crate) struct Plane {
-    rewrite: Rewrite,
+    plane: core::Plane,
     recorder: Recorder,
 }
 
 impl Plane {
-    fn handle(&mut self, now: Instant, stage: Stage, packet: &mut [u8]) -> Verdict {
-        self.recorder.packet(now, stage, packet);
-        self.rewrite.handle(now, stage, packet)
+    fn handle(&mut self, now: Instant, seen: Seen, checksum: Checksum, packet: &mut [u8]) -> Verdict {
+        self.recorder.packet(now, seen, checksum, packet);
+        self.plane.handle(now, seen, checksum, packet)
     }
 
     pub(crate) fn publish(&mut self, now: Instant, routing: Arc<Routing>, masquerades: BTreeMap<IpAddr, IpAddr>) {
         let input = Input::Publish { epoch: routing.epoch, masquerades };
         self.recorder.input(now, &input);
         if let Input::Publish { masquerades, .. } = input {
-            self.rewrite.publish(now, routing, masquerades);
+            self.plane.publish(now, routing, masquerades);
         }
     }
 
     pub(crate) fn end(&mut self, now: Instant, flow: FlowKey, toward: Toward) {
         self.recorder.input(now, &Input::End { flow, toward });
-        self.rewrite.end(now, flow, toward);
+        self.plane.end(now, flow, toward);
+    }
+
+    /// The kernel has said which connections it tracks.
+    pub(crate) fn survey(&mut self, now: Instant, entries: Vec<Entry>) {
+        let input = Input::Survey { entries };
+        self.recorder.input(now, &input);
+        if let (Input::Survey { entries }, core::Plane::Steer(steer)) = (input, &mut self.plane) {
+            steer.survey(now, &entries);
+        }
     }
 
     /// Time has come for the plane, or for the cluster, which looks at the plane's flows.
     pub(crate) fn timeout(&mut self, now: Instant, cluster: &mut Cluster) {
         self.recorder.input(now, &Input::Timeout);
-        self.rewrite.timeout(now);
-        cluster.timeout(now, &self.rewrite);
+        self.plane.timeout(now);
+        cluster.timeout(now, &self.plane);
     }
 
     pub(crate) fn expire(&mut self, now: Instant) {
         self.recorder.input(now, &Input::Expire);
-        self.rewrite.expire(now);
+        self.plane.expire(now);
     }
 
     /// Not recorded: what leaves no longer counts for anything.
-    pub(crate) fn poll_transmit(&mut self) -> Option<Vec<u8>> {
-        self.rewrite.poll_transmit()
+    pub(crate) fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.plane.poll_transmit()
+    }
+
+    /// Nor is this: what the kernel is told and asked.
+    pub(crate) fn as_steer(&mut self) -> Option<&mut Steer> {
+        self.plane.as_steer()
     }
 }
 
 impl Deref for Plane {
-    type Target = Rewrite;
+    type Target = core::Plane;
 
-    fn deref(&self) -> &Rewrite {
-        &self.rewrite
+    fn deref(&self) -> &core::Plane {
+        &self.plane
     }
 }
 
-/// Binds NFQUEUE number `number` and starts the thread. No rule may send packets to the queue before this returns.
-/// The receiver hears of an error that ended the thread.
+/// Starts the thread that serves `queue`. The receiver hears of an error that ended it.
 ///
 /// # Errors
 ///
-/// The queue is taken or not permitted, or raw sockets are not.
-pub(crate) fn start(number: u16, plane: SharedPlane, clock: Clock) -> io::Result<oneshot::Receiver<io::Error>> {
-    let mut queue = Queue::open()?;
-    queue.bind(number)?;
-    queue.set_queue_max_len(number, QUEUE_LENGTH_MAX)?;
+/// Raw sockets are not permitted.
+pub(crate) fn start(queue: Queue, plane: SharedPlane, clock: Clock) -> io::Result<oneshot::Receiver<io::Error>> {
     let answerer = Answerer::open()?;
     let (ended, end) = oneshot::channel();
     std::thread::Builder::new().name("packets".into()).spawn(move || {
-        let error = serve(&mut queue, &plane, &answerer, clock);
+        let Err(error) = serve(&queue, &plane, &answerer, clock);
         // Nobody listens any more if the daemon is about to end.
         let _ = ended.send(error);
     })?;
     Ok(end)
 }
 
-fn serve(queue: &mut Queue, plane: &SharedPlane, answerer: &Answerer, clock: Clock) -> io::Error {
+fn serve(queue: &Queue, plane: &SharedPlane, answerer: &Answerer, clock: Clock) -> io::Result<Infallible> {
+    let mut batch = queue.batch();
+    let mut answers = Vec::with_capacity(Batch::PACKETS_MAX);
     loop {
-        let mut message = match queue.recv() {
-            Ok(message) => message,
-            Err(error) if is_passing(&error) => continue,
-            Err(error) => return error,
-        };
-        let verdict = match stage(message.get_hook()) {
-            Some(stage) => plane.lock().handle(clock.now(), stage, message.get_payload_mut()),
-            None => Verdict::Accept,
-        };
-        message.set_verdict(match &verdict {
-            Verdict::Accept | Verdict::Rewritten | Verdict::Marked(_) => nfq::Verdict::Accept,
-            Verdict::Drop | Verdict::Answer(_) => nfq::Verdict::Drop,
-        });
-        if let Verdict::Answer(reset) = &verdict
-            && let Err(error) = answerer.send(reset)
-        {
-            tracing::debug!(%error, "a reset could not be sent");
+        queue.recv(&mut batch)?;
+        let mut plane = plane.lock();
+        let now = clock.now();
+        for packet in batch.packets() {
+            answers.extend(decide(&mut plane, now, packet));
         }
-        if let Err(error) = queue.verdict(message)
-            && !is_passing(&error)
-        {
-            return error;
+        // Behind the lock, so that whoever publishes a routing finds each packet either not yet decided about, or gone.
+        queue.send(&mut batch)?;
+        drop(plane);
+        for answer in answers.drain(..) {
+            if let Err(error) = answerer.send(&answer, None) {
+                tracing::debug!(%error, "a reset could not be sent");
+            }
         }
     }
 }
 
-/// Whether the queue goes on after this: interrupted, overrun, or a packet that the kernel no longer has.
-fn is_passing(error: &io::Error) -> bool {
-    let passing = [Errno::EINTR, Errno::ENOBUFS, Errno::ENOENT].map(|errno| errno as i32);
-    error.raw_os_error().is_some_and(|errno| passing.contains(&errno))
+/// Decides about a packet; what its sender is to be told comes back.
+fn decide(plane: &mut Plane, now: Instant, mut packet: QueuedPacket<'_>) -> Option<Reset> {
+    let seen = match **plane {
+        core::Plane::Rewrite(_) => stage(packet.hook()).map(Seen::Stage),
+        core::Plane::Steer(_) => nft::tracking(packet.mark()).map(Seen::Tracking),
+    };
+    let is_marked = matches!(seen, Some(Seen::Tracking(_)));
+    let verdict = match seen {
+        Some(seen) => plane.handle(now, seen, packet.checksum(), packet.payload()),
+        None => Verdict::Accept,
+    };
+    match verdict {
+        // The mark was for this thread.
+        Verdict::Accept if is_marked => packet.accept_marked(0),
+        Verdict::Accept => packet.accept(),
+        Verdict::Rewritten => packet.accept_rewritten(),
+        Verdict::Marked(mark) => packet.accept_marked(mark.number()),
+        Verdict::Drop => packet.drop(),
+        Verdict::Answer(reset) => {
+            packet.drop();
+            return Some(reset);
+        }
+    }
+    None
 }
 
 fn stage(hook: u8) -> Option<Stage> {

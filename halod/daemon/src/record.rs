@@ -19,9 +19,10 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use halod_core::cluster;
-use halod_core::plane::Stage;
+use halod_core::plane::Seen;
 use halod_core::record::{End, Head, Input, write_cluster_input, write_packet};
 use halod_core::time::Instant;
+use halod_core::wire::Checksum;
 
 /// Bytes that may wait for the disk, and as many that are being written.
 const WAITING_MAX: usize = 32 * 1024 * 1024;
@@ -112,8 +113,8 @@ impl Recorder {
     }
 
     /// The plane is about to decide about this packet.
-    pub(crate) fn packet(&self, at: Instant, stage: Stage, packet: &mut [u8]) {
-        self.append(|lines| write_packet(at, stage, packet, lines));
+    pub(crate) fn packet(&self, at: Instant, seen: Seen, checksum: Checksum, packet: &mut [u8]) {
+        self.append(|lines| write_packet(at, seen, checksum, packet, lines));
     }
 
     fn append(&self, write: impl FnOnce(&mut Vec<u8>)) {

@@ -32,6 +32,7 @@ use crate::control::{Connection, ControlPort, Event, Sent, redial};
 use crate::masquerade::Masquerades;
 use crate::nft::{Rules, RulesSpec};
 use crate::plane::{self, Answerer, SharedPlane};
+use crate::queue::QueueStatus;
 use crate::record::{Recorder, Recording};
 
 /// Events of the control port that may wait for the loop; peers are not read while it is full.
@@ -112,6 +113,7 @@ struct Daemon {
     /// Sends the plane's own packets.
     answerer: Answerer,
     rules: Rules,
+    queue: u16,
     control: ControlPort,
     connections: BTreeMap<ConnId, Connection>,
     connections_opened: u64,
@@ -157,6 +159,7 @@ impl Daemon {
             plane,
             answerer,
             rules,
+            queue: config.queue,
             control,
             connections: BTreeMap::new(),
             connections_opened: 0,
@@ -227,6 +230,7 @@ impl Daemon {
         let mut plane = self.plane.lock();
         plane.expire(self.clock.now());
         tracing::debug!(flows = plane.flow_count(), counters = ?plane.counters(), "flow table");
+        tracing::debug!(queue = ?QueueStatus::of(self.queue), "packets in the kernel");
         tracing::debug!(ignored = self.cluster.beats_ignored(), "datagrams that were no heartbeat of a session");
         let in_use = plane.node_addresses().clone();
         drop(plane);

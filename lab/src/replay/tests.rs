@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use halod_core::cluster::{Cluster, ClusterConfig, ConnId, Input as ClusterInput, Output};
 use halod_core::flow::SourcePorts;
-use halod_core::plane::{PlaneConfig, Rewrite, Stage};
+use halod_core::plane::{PlaneConfig, PlaneKind, Rewrite, Seen, Stage};
 use halod_core::protocol::{Endpoints, FromNode, Hello, Incarnation, PROTOCOL_VERSION, Token};
 use halod_core::record::{End, Head, Input, Line, write_cluster_input, write_packet};
 use halod_core::service::ServicePorts;
 use halod_core::time::Instant;
-use halod_core::wire::{TcpFlags, TcpSegment};
+use halod_core::wire::{Checksum, TcpFlags, TcpSegment};
 
 use super::{Lines, RecordError, Replay};
 use crate::monitor::Rule;
@@ -47,7 +47,7 @@ impl Driver {
             seed: 7,
         };
         let mut record = Vec::new();
-        Head::new(Instant::ORIGIN, cluster.clone(), plane.clone()).write(&mut record);
+        Head::new(Instant::ORIGIN, cluster.clone(), PlaneKind::Rewrite, plane.clone()).write(&mut record);
         let (cluster, plane) = (Cluster::new(Instant::ORIGIN, cluster), Rewrite::new(plane));
         Self { cluster, plane, now: Instant::ORIGIN, record }
     }
@@ -91,8 +91,8 @@ impl Driver {
             TcpSegment { source, destination, sequence, acknowledgement: 0, flags, window: 0, payload: b"secret" };
         self.now = self.now + Duration::from_millis(1);
         let mut packet = segment.to_bytes();
-        write_packet(self.now, stage, &mut packet, &mut self.record);
-        self.plane.handle(self.now, stage, &mut packet);
+        write_packet(self.now, Seen::Stage(stage), Checksum::Ready, &mut packet, &mut self.record);
+        self.plane.handle(self.now, stage, Checksum::Ready, &mut packet);
     }
 
     fn text(self) -> String {

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use halod_core::cluster::{self, Loss, Note};
-use halod_core::plane::Stage;
+use halod_core::plane::steer::Tracking;
+use halod_core::plane::{Seen, Stage};
 use halod_core::protocol::{DecodeError, FromNode};
 use halod_core::record::{Input, PacketHeaders};
 use halod_core::wire::{Packet, TcpFlags};
@@ -27,6 +28,7 @@ impl fmt::Display for InputWords<'_> {
             Input::Publish { epoch, .. } => write!(f, "epoch {epoch} comes into force"),
             Input::End { flow, .. } => write!(f, "the flow from {} to {} is ended", flow.client, flow.service),
             Input::Packet(headers) => write_packet(f, headers),
+            Input::Survey { entries } => write!(f, "the kernel tracks {} connections to service ports", entries.len()),
         }
     }
 }
@@ -46,9 +48,12 @@ fn write_cluster_input(f: &mut fmt::Formatter<'_>, input: &cluster::Input) -> fm
 
 fn write_packet(f: &mut fmt::Formatter<'_>, headers: &PacketHeaders) -> fmt::Result {
     let stage = match headers.stage {
-        Stage::Ingress => "ingress",
-        Stage::Egress { local: false } => "egress",
-        Stage::Egress { local: true } => "local",
+        Seen::Stage(Stage::Ingress) => "ingress",
+        Seen::Stage(Stage::Egress { local: false }) => "egress",
+        Seen::Stage(Stage::Egress { local: true }) => "local",
+        Seen::Tracking(Tracking::New) => "new",
+        Seen::Tracking(Tracking::Known) => "known",
+        Seen::Tracking(Tracking::Invalid) => "invalid",
     };
     match Packet::parse(&mut headers.to_packet()) {
         Ok(Packet::Tcp(tcp)) => {

@@ -22,7 +22,7 @@ use crate::ids::{RouteId, Side};
 use crate::routing::{Member, Routing, SessionId};
 use crate::service::Services;
 use crate::time::Instant;
-use crate::wire::{Packet, TcpFlags, TcpPacket, reset_for};
+use crate::wire::{Checksum, Packet, TcpFlags, TcpPacket, reset_for};
 
 /// The plane.
 #[derive(Debug)]
@@ -91,11 +91,20 @@ impl Rewrite {
         }
     }
 
-    /// Decides about one IP packet, and rewrites it.
-    pub fn handle(&mut self, now: Instant, stage: Stage, packet: &mut [u8]) -> Verdict {
+    /// Decides about one IP packet, and rewrites it. If it is TCP, `checksum` says what its checksum is; that of a packet
+    /// that was rewritten is ready.
+    pub fn handle(&mut self, now: Instant, stage: Stage, checksum: Checksum, packet: &mut [u8]) -> Verdict {
         match Packet::parse(packet) {
-            Ok(Packet::Tcp(tcp)) => match stage {
-                Stage::Ingress => match self.ingress(now, tcp) {
+            Ok(Packet::Tcp(tcp)) => {
+                let mut tcp = tcp.with(checksum);
+                let decision = match stage {
+                    Stage::Ingress => self.ingress(now, &mut tcp),
+                    Stage::Egress { local } => Decision::Now(self.egress(now, &mut tcp, local)),
+                };
+                if matches!(decision, Decision::Now(Verdict::Rewritten) | Decision::Begun(_) | Decision::Later(_)) {
+                    tcp.finish();
+                }
+                match decision {
                     Decision::Now(verdict) => verdict,
                     Decision::Begun(key) => self.forward_first(key, packet),
                     Decision::Later(key) => {
@@ -104,9 +113,8 @@ impl Rewrite {
                         }
                         Verdict::Drop
                     }
-                },
-                Stage::Egress { local } => self.egress(now, tcp, local),
-            },
+                }
+            }
             Ok(Packet::IcmpError(error)) => self.translate_error(stage, error),
             Ok(Packet::Fragment) => {
                 self.counters.fragments += 1;
@@ -195,7 +203,7 @@ impl Rewrite {
         self.node_addresses = members.flat_map(|member| member.service_addresses()).collect();
     }
 
-    fn ingress(&mut self, now: Instant, mut packet: TcpPacket<'_>) -> Decision {
+    fn ingress(&mut self, now: Instant, packet: &mut TcpPacket<'_>) -> Decision {
         let (source, destination) = (packet.source(), packet.destination());
         if let Some(flow) = self.flows.seen_by_node(destination, source)
             && flow.peer() != flow.transit()
@@ -207,28 +215,28 @@ impl Rewrite {
         let Some((side, route)) = self.services.locate(destination) else { return Decision::Now(Verdict::Accept) };
         let key = FlowKey { client: source, service: destination };
         if packet.flags().is_initial_syn() && !self.is_pinned(key) {
-            return self.begin(now, &packet, side, route);
+            return self.begin(now, packet, side, route);
         }
         let Some(flow) = self.flows.sent_by_client(source, destination) else {
-            return Decision::Now(self.stray(&packet));
+            return Decision::Now(self.stray(packet));
         };
         if self.is_over(flow) {
-            return Decision::Now(self.refuse_late(now, key, &packet));
+            return Decision::Now(self.refuse_late(now, key, packet));
         }
-        forward(&mut packet, flow);
+        forward(packet, flow);
         if mutant!(FlowFollowsTheTable)
             && let Some(node) = self.routing.owner(route).and_then(|owner| owner.address(side, source.ip()))
         {
             packet.rewrite_destination(node);
         }
-        self.flows.note(now, key, Sender::Client, &packet);
+        self.flows.note(now, key, Sender::Client, packet);
         if packet.flags().contains(TcpFlags::RST) {
             self.endings.forget((key, Sender::Client));
         }
         Decision::Now(Verdict::Rewritten)
     }
 
-    fn egress(&mut self, now: Instant, mut packet: TcpPacket<'_>, local: bool) -> Verdict {
+    fn egress(&mut self, now: Instant, packet: &mut TcpPacket<'_>, local: bool) -> Verdict {
         let (source, destination) = (packet.source(), packet.destination());
         if let Some(flow) = self.flows.seen_by_node(destination, source) {
             let key = FlowKey { client: flow.client, service: flow.service };
@@ -239,7 +247,7 @@ impl Rewrite {
                 if packet.flags().contains(TcpFlags::RST) {
                     self.endings.forget((key, Sender::Node));
                 }
-                return answer(&packet);
+                return answer(packet);
             }
             packet.rewrite_source(key.service);
             if destination != key.client {
@@ -249,7 +257,7 @@ impl Rewrite {
                 // Nobody sends an RST again that is lost, and an idle client would never know.
                 self.endings.watch(now, (key, Sender::Client));
             }
-            self.flows.note(now, key, Sender::Node, &packet);
+            self.flows.note(now, key, Sender::Node, packet);
             return Verdict::Rewritten;
         }
         if let Some(flow) = self.flows.seen_by_node(source, destination)
@@ -259,7 +267,7 @@ impl Rewrite {
             return Verdict::Rewritten;
         }
         // What is delivered here answers a connection that the router itself opened, or its own stack will reset it.
-        if local || !self.node_addresses.contains(&source) { Verdict::Accept } else { self.stray(&packet) }
+        if local || !self.node_addresses.contains(&source) { Verdict::Accept } else { self.stray(packet) }
     }
 
     /// Whether nothing of a flow is forwarded any more: HaloD ended it, or its node is gone.
@@ -314,8 +322,8 @@ impl Rewrite {
 
     /// A SYN that was held passes both stages here, and leaves as a packet of the plane's own.
     fn decide_held(&mut self, now: Instant, syn: &mut [u8]) {
-        let verdict = match self.handle(now, Stage::Ingress, syn) {
-            Verdict::Rewritten => match self.handle(now, Stage::Egress { local: false }, syn) {
+        let verdict = match self.handle(now, Stage::Ingress, Checksum::Ready, syn) {
+            Verdict::Rewritten => match self.handle(now, Stage::Egress { local: false }, Checksum::Ready, syn) {
                 Verdict::Accept => Verdict::Rewritten,
                 verdict => verdict,
             },

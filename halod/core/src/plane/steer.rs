@@ -33,7 +33,7 @@ use crate::ids::{RouteId, Side};
 use crate::routing::{Member, Routing, SessionId};
 use crate::service::Services;
 use crate::time::Instant;
-use crate::wire::{Packet, TcpFlags, TcpPacket, reset_for};
+use crate::wire::{Checksum, Packet, TcpFlags, TcpPacket, reset_for};
 
 /// How long the kernel is asked for flows of a node that is gone: one may have begun while it was asked.
 const DEPARTURE: Duration = Duration::from_secs(3);
@@ -131,16 +131,18 @@ impl Steer {
     }
 
     /// Decides about one IP packet, as it was before any translation.
-    pub fn handle(&mut self, now: Instant, tracking: Tracking, packet: &mut [u8]) -> Verdict {
+    pub fn handle(&mut self, now: Instant, tracking: Tracking, checksum: Checksum, packet: &mut [u8]) -> Verdict {
         match Packet::parse(packet) {
-            Ok(Packet::Tcp(tcp)) => match self.decide(now, tracking, &tcp) {
+            Ok(Packet::Tcp(tcp)) => match self.decide(now, tracking, &tcp.with(checksum)) {
                 Decision::Now(verdict) => verdict,
                 Decision::Begun(key, mark) => {
+                    complete(checksum, packet);
                     self.recent.keep(now, key, packet);
                     Verdict::Marked(mark)
                 }
                 Decision::Later(key) => {
                     if !mutant!(HeldSynsDropped) {
+                        complete(checksum, packet);
                         self.held.hold(key, packet);
                     }
                     Verdict::Drop
@@ -317,7 +319,7 @@ impl Steer {
 
     /// A SYN that was held leaves as a packet of the plane's own.
     fn decide_held(&mut self, now: Instant, mut syn: Vec<u8>) {
-        match self.handle(now, Tracking::New, &mut syn) {
+        match self.handle(now, Tracking::New, Checksum::Ready, &mut syn) {
             Verdict::Marked(mark) => self.transmits.push_back(Transmit { packet: syn, mark: Some(mark) }),
             Verdict::Answer(reset) => self.transmits.push_back(reset.to_vec().into()),
             Verdict::Accept | Verdict::Rewritten | Verdict::Drop => {}
@@ -331,7 +333,6 @@ impl Steer {
             self.endings.forget((key, Sender::Client));
         } else if self.flows.refuse(now, key).is_some() {
             self.counters.ended += 1;
-            self.deletions.push_back(key);
             self.endings.watch(now, (key, Sender::Client));
         }
         answer(packet)
@@ -429,6 +430,15 @@ impl Flows for Steer {
 
     fn visit_node(&self, node: SessionId, each: &mut dyn FnMut(FlowView)) {
         self.flows.visit_node(node, each);
+    }
+}
+
+/// A packet that is kept leaves as one whose checksum nobody will complete.
+fn complete(checksum: Checksum, packet: &mut [u8]) {
+    if checksum == Checksum::Partial
+        && let Ok(Packet::Tcp(mut tcp)) = Packet::parse(packet)
+    {
+        tcp.complete_checksum();
     }
 }
 

@@ -1,18 +1,18 @@
 //! A packet without its payload, which no decision depends on.
 //!
 //! But for the checksum over it, which the core looks at now and then: whether it held is recorded, and a packet that is
-//! made up of headers again gets a payload of zeros and a checksum that holds, or does not.
+//! made up of headers again gets a payload of zeros and a checksum that holds, or does not. A partial one holds.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::plane::Stage;
-use crate::wire::{Packet, stated_length};
+use crate::plane::Seen;
+use crate::wire::{Checksum, Packet, stated_length};
 
 /// The headers of a packet, and what else of it the core may ask for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PacketHeaders {
-    /// Where it was on its way.
-    pub stage: Stage,
+    /// Where it was on its way, or what the kernel knew of it.
+    pub stage: Seen,
     /// The IP packet up to the end of the TCP header, or up to the ports and the sequence number that an ICMP error quotes;
     /// in the text as hexadecimal digits.
     #[serde(serialize_with = "to_hex", deserialize_with = "from_hex")]
@@ -26,10 +26,10 @@ pub struct PacketHeaders {
 
 impl PacketHeaders {
     /// The headers of `packet`, which is not changed; `None` if it leaves nothing behind in the core.
-    pub fn of(stage: Stage, packet: &mut [u8]) -> Option<Self> {
+    pub fn of(stage: Seen, checksum: Checksum, packet: &mut [u8]) -> Option<Self> {
         let length = stated_length(packet).ok()?;
         let (payload, damaged) = match Packet::parse(packet).ok()? {
-            Packet::Tcp(tcp) => (tcp.payload_len(), !tcp.checksum_ok()),
+            Packet::Tcp(tcp) => (tcp.payload_len(), !tcp.with(checksum).checksum_ok()),
             Packet::IcmpError(error) => (error.rest_len(), false),
             Packet::Fragment | Packet::Other => return None,
         };

@@ -28,9 +28,11 @@ impl Sum {
     pub fn of(bytes: &[u8]) -> Self {
         let (pairs, rest) = bytes.as_chunks::<4>();
         let rest = if mutant!(OddChecksum) { &rest[..rest.len() & !1] } else { rest };
+        // A plain loop over whole pairs, which the compiler turns into one over 16 bytes and more at a time.
+        let sum: u64 = pairs.iter().map(|pair| u64::from(u32::from_ne_bytes(*pair))).sum();
         let mut last = [0; 4];
         last[..rest.len()].copy_from_slice(rest);
-        Self(pairs.iter().chain([&last]).map(|pair| u64::from(u32::from_ne_bytes(*pair))).sum())
+        Self(sum + u64::from(u32::from_ne_bytes(last)))
     }
 
     /// The checksum over what was added, as it goes into a header.

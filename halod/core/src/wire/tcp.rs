@@ -61,6 +61,17 @@ impl BitOr for TcpFlags {
     }
 }
 
+/// What is in the checksum field of a TCP segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Checksum {
+    /// The checksum, as the sender or the network left it.
+    #[default]
+    Ready,
+    /// The sum of the pseudo header alone. The packet was made on this host, and its kernel has left the rest to the
+    /// network card; or the kernel has checked several segments and joined them. Nothing can be wrong with it yet.
+    Partial,
+}
+
 /// A whole TCP segment in its IP packet, borrowed from the bytes that it was parsed from.
 #[derive(Debug)]
 pub struct TcpPacket<'a> {
@@ -69,6 +80,7 @@ pub struct TcpPacket<'a> {
     /// Options and payload.
     rest: &'a mut [u8],
     payload_length: usize,
+    checksum: Checksum,
 }
 
 impl<'a> TcpPacket<'a> {
@@ -77,7 +89,13 @@ impl<'a> TcpPacket<'a> {
         let header_length = usize::from(header[DATA_OFFSET] >> 4) * 4;
         let options_length = header_length.checked_sub(TCP_HEADER_LENGTH).ok_or(Malformed::BadHeaderLength)?;
         let payload_length = rest.len().checked_sub(options_length).ok_or(Malformed::Truncated)?;
-        Ok(Self { ip, header, rest, payload_length })
+        Ok(Self { ip, header, rest, payload_length, checksum: Checksum::Ready })
+    }
+
+    /// The packet, of which the kernel has told what its checksum is; without that it is taken for ready.
+    #[must_use]
+    pub fn with(self, checksum: Checksum) -> Self {
+        Self { checksum, ..self }
     }
 
     /// Address and port of the sender.
@@ -117,14 +135,22 @@ impl<'a> TcpPacket<'a> {
         self.payload_length
     }
 
-    /// Whether the TCP checksum holds. Reads the whole segment.
+    /// Whether the TCP checksum holds; reads the whole segment, unless it is partial.
     pub fn checksum_ok(&self) -> bool {
-        self.sum().verifies()
+        self.checksum == Checksum::Partial || self.sum().verifies()
     }
 
-    /// Computes the TCP checksum anew, for a packet that has none yet: one of this host's own that left it to the
-    /// network card, or one that the kernel joined from several. Reads the whole segment.
+    /// Makes the TCP checksum ready: a partial one is computed, which reads the whole segment. To be called after the last
+    /// rewrite, for a packet that others will check.
+    pub fn finish(&mut self) {
+        if self.checksum == Checksum::Partial {
+            self.complete_checksum();
+        }
+    }
+
+    /// Computes the TCP checksum anew, whatever it is. Reads the whole segment.
     pub fn complete_checksum(&mut self) {
+        self.checksum = Checksum::Ready;
         *field::get_mut(self.header, CHECKSUM) = [0; 2];
         *field::get_mut(self.header, CHECKSUM) = self.sum().checksum();
     }
@@ -136,7 +162,8 @@ impl<'a> TcpPacket<'a> {
         self.header[CHECKSUM] ^= 1;
     }
 
-    /// Replaces the sender and updates the checksums by the difference: right stays right, and wrong stays wrong.
+    /// Replaces the sender and updates the checksums by the difference: right stays right, and wrong stays wrong. A
+    /// partial one is left for [`finish`](Self::finish).
     ///
     /// `to` has to be of the packet's IP version. If it is not, a debug build panics and a release build leaves the
     /// packet as it is.
@@ -156,7 +183,9 @@ impl<'a> TcpPacket<'a> {
     fn rewrite(&mut self, end: End, to: SocketAddr) {
         let Some(growth) = self.ip.rewrite(end, to.ip()) else { return };
         let port = checksum::replace(field::get_mut(self.header, port(end)), to.port().to_be_bytes());
-        checksum::update(field::get_mut(self.header, CHECKSUM), growth.pseudo_header + port);
+        if self.checksum == Checksum::Ready {
+            checksum::update(field::get_mut(self.header, CHECKSUM), growth.pseudo_header + port);
+        }
     }
 
     fn sum(&self) -> Sum {

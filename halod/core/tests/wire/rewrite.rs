@@ -1,6 +1,7 @@
 //! Rewritten TCP packets: to the byte what etherparse builds for the new ends.
 
 use etherparse::{SlicedPacket, TransportSlice};
+use halod_core::wire::Checksum;
 use proptest::prelude::*;
 
 use super::packets::{Ends, ends, packet, packet_and_ends, tcp};
@@ -84,6 +85,33 @@ proptest! {
         bytes[checksum..checksum + 2].copy_from_slice(&partial);
         tcp(&mut bytes).complete_checksum();
         prop_assert!(bytes == original);
+    }
+
+    #[test]
+    fn a_partial_checksum_is_completed_after_the_last_change(
+        (parts, to) in packet_and_ends(),
+        partial in any::<[u8; 2]>(),
+    ) {
+        let mut bytes = parts.bytes();
+        let checksum = parts.tcp_offset() + 16;
+        bytes[checksum..checksum + 2].copy_from_slice(&partial);
+        let mut packet = tcp(&mut bytes).with(Checksum::Partial);
+        packet.rewrite_source(to.source);
+        packet.rewrite_destination(to.destination);
+        prop_assert!(packet.checksum_ok(), "nothing can be wrong with it");
+        packet.finish();
+        prop_assert!(packet.checksum_ok());
+        prop_assert!(bytes == parts.between(to).bytes());
+    }
+
+    #[test]
+    fn a_checksum_that_is_ready_is_finished((parts, to) in packet_and_ends(), wrong in 1_u8..) {
+        let mut bytes = parts.bytes();
+        bytes[parts.tcp_offset() + 16] ^= wrong;
+        let mut packet = tcp(&mut bytes).with(Checksum::Ready);
+        packet.rewrite_source(to.source);
+        packet.finish();
+        prop_assert!(!packet.checksum_ok(), "what came damaged stays damaged");
     }
 }
 

@@ -1,6 +1,5 @@
 //! What netfilter provides: rules that queue packets, and the queue itself.
 
-use std::fs;
 use std::io;
 
 use halod_core::ids::Side;
@@ -10,6 +9,7 @@ use nix::sched::{CloneFlags, unshare};
 use super::Finding;
 use crate::config::Config;
 use crate::nft::{Rules, RulesSpec};
+use crate::queue::QueueStatus;
 
 /// Installs the daemon's own rules in a network namespace that ends with its thread.
 pub(super) fn rules(config: &Config) -> Finding {
@@ -40,9 +40,9 @@ pub(super) fn rules(config: &Config) -> Finding {
 /// Binds the queue for a moment, unless it has an owner.
 pub(super) fn queue(config: &Config) -> Finding {
     let number = config.queue;
-    if let Some(owner) = owner(number) {
+    if let Some(QueueStatus { listener, .. }) = QueueStatus::of(number) {
         return Finding::fail(
-            format!("queue {number} is in use (netlink port {owner})"),
+            format!("queue {number} is in use (netlink port {listener})"),
             "stop its owner, or give another number as router.queue",
         );
     }
@@ -55,32 +55,5 @@ pub(super) fn queue(config: &Config) -> Finding {
             };
             Finding::fail(format!("queue {number} cannot be bound: {error}"), cure)
         }
-    }
-}
-
-/// The netlink port that listens to queue `number`. The file is absent until the kernel's module is loaded.
-fn owner(number: u16) -> Option<u32> {
-    let queues = fs::read_to_string("/proc/thread-self/net/netfilter/nfnetlink_queue").ok()?;
-    owner_in(&queues, number)
-}
-
-fn owner_in(queues: &str, number: u16) -> Option<u32> {
-    queues.lines().find_map(|line| {
-        let mut fields = line.split_ascii_whitespace();
-        let queue: u16 = fields.next()?.parse().ok()?;
-        let owner = fields.next()?.parse().ok()?;
-        (queue == number).then_some(owner)
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_owner_of_a_queue_is_its_second_field() {
-        let queues =
-            "    0   1234     0 2 65531     0     0        0  1\n    7  99999     0 2 65531     0     0        0  1\n";
-        assert_eq!([0, 7, 1].map(|number| owner_in(queues, number)), [Some(1234), Some(99999), None]);
     }
 }

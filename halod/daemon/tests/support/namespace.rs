@@ -24,7 +24,7 @@ pub(crate) fn trials(tests: &[(&'static str, fn())]) -> Vec<Trial> {
 fn in_namespace(test: fn()) -> Result<(), String> {
     let outcome = std::thread::spawn(move || {
         unshare(CloneFlags::CLONE_NEWNET).map_err(|error| format!("no network namespace: {}", error.desc()))?;
-        loopback_up().map_err(|error| format!("no loopback: {error}"))?;
+        set_loopback(true).map_err(|error| format!("no loopback: {error}"))?;
         test();
         Ok(())
     });
@@ -60,12 +60,13 @@ pub(crate) fn tables() -> Vec<String> {
     names
 }
 
-fn loopback_up() -> io::Result<()> {
+/// Brings this namespace's loopback up, or down.
+pub(crate) fn set_loopback(up: bool) -> io::Result<()> {
     const LOOPBACK_INDEX: u32 = 1;
-    let up = libc::IFF_UP as u32;
+    const UP: u32 = libc::IFF_UP as u32;
     // struct ifinfomsg {family, pad, type, index, flags, change}
     let mut link = vec![0; 4];
-    link.extend([LOOPBACK_INDEX, up, up].into_iter().flat_map(u32::to_ne_bytes));
+    link.extend([LOOPBACK_INDEX, if up { UP } else { 0 }, UP].into_iter().flat_map(u32::to_ne_bytes));
     let mut socket = Socket::new(NETLINK_ROUTE)?;
     socket.bind_auto()?;
     socket.send(&netlink_request(libc::RTM_NEWLINK, libc::NLM_F_ACK as u16, &link), 0)?;

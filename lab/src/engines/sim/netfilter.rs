@@ -11,7 +11,7 @@ use halod_core::plane::steer::{Changes, IpVersion, Mark, Tracking};
 use halod_core::plane::{PlaneConfig, Stage, Steer, Verdict};
 use halod_core::service::ServicePorts;
 use halod_core::time::Instant;
-use halod_core::wire::{Packet, TcpPacket};
+use halod_core::wire::{Checksum, Packet, TcpPacket};
 
 use super::conntrack::{Conntrack, Direction};
 use crate::addresses;
@@ -84,7 +84,7 @@ impl Netfilter {
             (Tracking::Known, Some((flow, _))) => self.rules.watched.contains(&flow.service.port()),
             _ => is_service || self.rules.nodes.contains(&source),
         };
-        let verdict = if is_seen { self.steer.handle(now, tracking, packet) } else { Verdict::Accept };
+        let verdict = if is_seen { self.steer.handle(now, tracking, Checksum::Ready, packet) } else { Verdict::Accept };
         let mark = match verdict {
             Verdict::Accept => None,
             Verdict::Marked(mark) => Some(mark),

@@ -8,6 +8,7 @@ use halod_core::flow::{FlowKey, Flows, Toward};
 use halod_core::plane::{PlaneConfig, PlaneKind, Rewrite, Stage, Verdict};
 use halod_core::routing::Routing;
 use halod_core::time::Instant;
+use halod_core::wire::Checksum;
 
 use super::netfilter::Netfilter;
 
@@ -27,7 +28,7 @@ impl Plane {
 
     pub(super) fn handle(&mut self, now: Instant, stage: Stage, packet: &mut [u8]) -> Verdict {
         match self {
-            Self::Rewrite(plane) => plane.handle(now, stage, packet),
+            Self::Rewrite(plane) => plane.handle(now, stage, Checksum::Ready, packet),
             Self::Steer(plane) => plane.handle(now, stage, packet),
         }
     }
