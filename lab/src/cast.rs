@@ -219,6 +219,7 @@ pub fn daemon_config(router: &Router) -> String {
          browser_ports = \"{browser}\"\n\
          app_ports = \"{app}\"\n\
          control = [\"{control}\"]\n\
+         plane = \"{plane}\"\n\
          masquerade = {masquerade}\n\
          [cluster]\n\
          reserve = {reserve}\n\
@@ -232,6 +233,7 @@ pub fn daemon_config(router: &Router) -> String {
         browser = ports(Side::Browser),
         app = ports(Side::App),
         control = addresses::control(),
+        plane = router.plane.unwrap_or_default(),
         masquerade = router.masquerade,
         reserve = router.reserve,
         heartbeat = router.heartbeat.as_millis(),

@@ -16,8 +16,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use self::rewrite::Rewrite;
-use self::steer::{Mark, Tracking};
 pub use self::steer::Steer;
+use self::steer::{Mark, Tracking};
 use crate::flow::{FlowKey, FlowView, Flows, SourcePorts, Toward};
 use crate::ids::RouteId;
 use crate::routing::{Routing, SessionId};

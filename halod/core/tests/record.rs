@@ -96,7 +96,8 @@ fn inputs_of_the_plane() {
         &Input::End { flow, toward: Toward::Both },
         r#"{"end":{"flow":{"client":"198.51.100.7:40000","service":"192.0.2.1:8001"},"toward":"both"}}"#,
     );
-    let headers = PacketHeaders { stage: Seen::Stage(Stage::Ingress), headers: vec![0x45, 0xA0], payload: 517, damaged: false };
+    let headers =
+        PacketHeaders { stage: Seen::Stage(Stage::Ingress), headers: vec![0x45, 0xA0], payload: 517, damaged: false };
     check(&Input::Packet(headers.clone()), r#"{"packet":{"stage":"ingress","headers":"45a0","payload":517}}"#);
     let damaged = PacketHeaders { stage: Seen::Stage(Stage::Egress { local: true }), damaged: true, ..headers };
     check(

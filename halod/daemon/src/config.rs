@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use halod_core::cluster::ClusterConfig;
 use halod_core::flow::SourcePorts;
-use halod_core::plane::PlaneConfig;
+use halod_core::plane::{PlaneConfig, PlaneKind};
 use halod_core::service::ServicePorts;
 
 use self::mistake::Mistake;
@@ -33,10 +33,16 @@ pub struct Config {
     pub addresses: Vec<IpAddr>,
     /// Where nodes dial in by TCP and send heartbeats by UDP: one address, or one of each IP version.
     pub control: Vec<SocketAddr>,
+    /// The data plane.
+    pub plane: PlaneKind,
     /// Whether nodes see an address of this host instead of the client's.
     pub masquerade: bool,
     /// The NFQUEUE number.
     pub queue: u16,
+    /// On the `steer` plane, how many packets may wait for a decision before others pass by the last table.
+    pub queue_len: u32,
+    /// On the `steer` plane, whether all packets of all flows pass through the daemon, for counting.
+    pub every_packet: bool,
     /// How many nodes wait in reserve before another becomes active.
     pub reserve: usize,
     /// Time between heartbeats.
@@ -109,7 +115,7 @@ impl Config {
     }
 
     /// What every data plane needs. `seed` keeps others from predicting the hashes of its flow table.
-    pub fn plane(&self, seed: u64) -> PlaneConfig {
+    pub fn plane_config(&self, seed: u64) -> PlaneConfig {
         PlaneConfig {
             ports: self.ports,
             addresses: self.addresses.clone(),
@@ -157,8 +163,11 @@ control = ["10.2.0.1:7000"]
             ports: ServicePorts::new(24, 8001..=8024, 9001..=9024).unwrap(),
             addresses: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
             control: vec!["10.2.0.1:7000".parse().unwrap()],
+            plane: PlaneKind::Steer,
             masquerade: false,
             queue: 0,
+            queue_len: 64,
+            every_packet: false,
             reserve: 1,
             heartbeat: Duration::from_millis(100),
             misses: 3,
@@ -189,7 +198,7 @@ error: unknown key `rotues`
 3 | rotues = 24
   | ^^^^^^ did you mean `routes`?
   |
-  = help: known here: routes, addresses, browser_ports, app_ports, control, masquerade, queue",
+  = help: known here: routes, addresses, browser_ports, app_ports, control, plane, masquerade, queue, queue_len, every_packet",
         );
         check(
             &example_with("24", "40000"),

@@ -11,6 +11,7 @@ mod clock;
 pub mod config;
 mod conntrack;
 mod control;
+mod kernel;
 mod masquerade;
 mod netlink;
 pub mod nft;

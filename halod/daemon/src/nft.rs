@@ -41,6 +41,8 @@ pub struct RulesSpec {
     pub app_ports: RangeInclusive<u16>,
     /// Whether nodes see an address of this host instead of the client's. Needs the nf_tables `fib` expression.
     pub masquerade: bool,
+    /// On the `steer` plane, whether all packets of all flows are queued, for counting.
+    pub every_packet: bool,
 }
 
 /// The installed table. Dropping this leaves it in force; [`Rules::remove`] ends it.

@@ -3,20 +3,17 @@
 //! One loop owns the cluster and carries out what it asks for. Packets are another thread's; the two meet in the
 //! plane, behind a lock.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use halod_core::cluster::{Cluster, ConnId, Input, Note, Output};
-use halod_core::ids::Side;
-use halod_core::plane::Rewrite;
+use halod_core::plane::{Plane, PlaneKind, Transmit};
 use halod_core::protocol::{Token, encode};
 use halod_core::record::Head;
-use halod_core::routing::Routing;
 use halod_core::time::Instant;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpStream;
@@ -29,10 +26,9 @@ use tracing_subscriber::EnvFilter;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::{Connection, ControlPort, Event, Sent, redial};
-use crate::masquerade::Masquerades;
-use crate::nft::{Rules, RulesSpec};
+use crate::kernel::Kernel;
 use crate::plane::{self, Answerer, SharedPlane};
-use crate::queue::QueueStatus;
+use crate::queue::{Queue, QueueStatus};
 use crate::record::{Recorder, Recording};
 
 /// Events of the control port that may wait for the loop; peers are not read while it is full.
@@ -98,21 +94,19 @@ async fn serve(config: &Config, record: Option<&Path>) -> anyhow::Result<()> {
             Some(event) = inbox.recv() => daemon.handle(event),
         }
     }
-    daemon.rules.remove().context("the packet rules are still in force")?;
+    daemon.kernel.remove().context("the packet rules are still in force")?;
     tracing::info!("stopped");
     Ok(())
 }
 
 struct Daemon {
     clock: Clock,
-    /// Absent if nodes see the clients' addresses.
-    masquerades: Option<Masquerades>,
     redial_timeout: Duration,
     cluster: Cluster,
     plane: SharedPlane,
     /// Sends the plane's own packets.
     answerer: Answerer,
-    rules: Rules,
+    kernel: Kernel,
     queue: u16,
     control: ControlPort,
     connections: BTreeMap<ConnId, Connection>,
@@ -128,37 +122,28 @@ impl Daemon {
     async fn start(config: &Config, record: Option<&Path>, events: mpsc::Sender<Event>) -> anyhow::Result<Self> {
         let clock = Clock::start();
         let began = clock.now();
-        let (cluster, plane) = (config.cluster(own_addresses()?), config.plane(rand::random()));
+        let cluster = config.cluster(own_addresses()?);
+        let answerer = Answerer::open().context("raw sockets cannot be opened (try `halod check`)")?;
+        // No event of it is handled before everything is in place for a node that is let in.
+        let control = ControlPort::open(&config.control, &events).await?;
+        // Last of what can fail: the rules stay in force unless they are removed.
+        let (kind, queue, kernel) = take_hold(config)?;
+        let plane_config = config.plane_config(rand::random());
         let recording = record.map(|path| {
-            let head = Head::new(began, cluster.clone(), plane.clone());
+            let head = Head::new(began, cluster.clone(), kind, plane_config.clone());
             Recording::start(path, &head).with_context(|| format!("{} cannot be written", path.display()))
         });
         let recording = recording.transpose()?;
         let recorder = recording.as_ref().map(Recording::recorder).unwrap_or_default();
-        let plane = SharedPlane::new(Rewrite::new(plane), recorder.clone());
-        // The queue is bound before a rule can send packets to it, so that none is lost.
-        let packets_ended = plane::start(config.queue, plane.clone(), clock)
-            .with_context(|| format!("NFQUEUE {} cannot be used (try `halod check`)", config.queue))?;
-        let answerer = Answerer::open().context("raw sockets cannot be opened (try `halod check`)")?;
-        let control = ControlPort::open(&config.control, &events).await?;
-        // Last of what can fail: the rules stay in force unless they are removed, and without the daemon they drop. No
-        // event of the control port has been handled by now, so that a node that is let in finds everything in place.
-        let rules = Rules::install(&RulesSpec {
-            queue: config.queue,
-            addresses: config.addresses.clone(),
-            browser_ports: config.ports.range(Side::Browser),
-            app_ports: config.ports.range(Side::App),
-            masquerade: config.masquerade,
-        })
-        .context("the packet rules cannot be installed (try `halod check`)")?;
+        let plane = SharedPlane::new(Plane::new(kind, plane_config), recorder.clone());
+        let packets_ended = plane::start(queue, plane.clone(), clock)?;
         Ok(Self {
             clock,
-            masquerades: config.masquerade.then(Masquerades::default),
             redial_timeout: config.redial_timeout,
             cluster: Cluster::new(began, cluster),
             plane,
             answerer,
-            rules,
+            kernel,
             queue: config.queue,
             control,
             connections: BTreeMap::new(),
@@ -222,6 +207,7 @@ impl Daemon {
     }
 
     fn timeout(&mut self) {
+        self.kernel.survey(self.clock.now(), &self.plane);
         let mut plane = self.plane.lock();
         plane.timeout(self.clock.now(), &mut self.cluster);
     }
@@ -232,9 +218,8 @@ impl Daemon {
         tracing::debug!(flows = plane.flow_count(), counters = ?plane.counters(), "flow table");
         tracing::debug!(queue = ?QueueStatus::of(self.queue), "packets in the kernel");
         tracing::debug!(ignored = self.cluster.beats_ignored(), "datagrams that were no heartbeat of a session");
-        let in_use = plane.node_addresses().clone();
         drop(plane);
-        self.tell_kernel(&in_use);
+        self.kernel.keep_house(&self.plane);
     }
 
     fn carry_out(&mut self) {
@@ -254,40 +239,41 @@ impl Daemon {
                 Output::Beat(to, message) => self.control.send_datagram(to, &encode(&message)),
                 Output::Redial(node, admin) => redial(node, admin, self.redial_timeout, self.events.clone()),
                 Output::End(flow, toward) => self.plane.lock().end(self.clock.now(), flow, toward),
-                Output::Publish(routing) => self.publish(routing),
+                Output::Publish(routing) => self.kernel.publish(self.clock.now(), &self.plane, routing),
                 Output::Note(note) => log(&note),
             }
         }
+        self.kernel.carry_out(&self.plane);
         self.transmit();
     }
 
     fn transmit(&self) {
         let mut plane = self.plane.lock();
-        while let Some(packet) = plane.poll_transmit() {
-            if let Err(error) = self.answerer.send(&packet) {
+        while let Some(Transmit { packet, mark }) = plane.poll_transmit() {
+            if let Err(error) = self.answerer.send(&packet, mark) {
                 tracing::debug!(%error, "a packet of the plane's own could not be sent");
             }
         }
     }
+}
 
-    /// The kernel learns a node's addresses before the first packet can go there, and forgets them after the last.
-    fn publish(&mut self, routing: Arc<Routing>) {
-        let members: BTreeSet<SocketAddr> =
-            routing.members.values().flat_map(|member| member.service_addresses()).collect();
-        let known = self.plane.lock().node_addresses().clone();
-        self.tell_kernel(&known.union(&members).copied().collect());
-        let masquerades = self.masquerades.as_mut().map(|known| known.towards(&members)).unwrap_or_default();
-        let mut plane = self.plane.lock();
-        plane.publish(self.clock.now(), routing, masquerades);
-        let in_use = plane.node_addresses().clone();
-        drop(plane);
-        self.tell_kernel(&in_use);
-    }
-
-    fn tell_kernel(&mut self, addresses: &BTreeSet<SocketAddr>) {
-        if let Err(error) = self.rules.set_nodes(addresses) {
-            tracing::error!(%error, "the kernel did not take the nodes' addresses; replies may not be translated");
+/// Binds the queue and installs the rules: those of the plane that is wanted, or of `rewrite` if the system lacks what that
+/// one needs. The queue is bound before a rule can send packets to it, so that none is lost.
+fn take_hold(config: &Config) -> anyhow::Result<(PlaneKind, Queue, Kernel)> {
+    let take = |kind| -> anyhow::Result<_> {
+        let queue = Queue::open(config.queue, plane::queue_config(kind, config.queue_len))
+            .with_context(|| format!("NFQUEUE {} cannot be used (try `halod check`)", config.queue))?;
+        let kernel =
+            Kernel::install(kind, config).context("the packet rules cannot be installed (try `halod check`)")?;
+        Ok((kind, queue, kernel))
+    };
+    match take(config.plane) {
+        Err(error) if config.plane == PlaneKind::Steer => {
+            let fallen_back = take(PlaneKind::Rewrite).map_err(|_| anyhow::anyhow!("{error:#}"))?;
+            tracing::warn!("the plane `steer` is not possible here, `rewrite` takes its place: {error:#}");
+            Ok(fallen_back)
         }
+        other => other,
     }
 }
 

@@ -178,6 +178,7 @@ fn spec() -> RulesSpec {
         browser_ports: BROWSER_PORTS,
         app_ports: 9001..=9024,
         masquerade: false,
+        every_packet: false,
     }
 }
 

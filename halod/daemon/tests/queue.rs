@@ -189,6 +189,7 @@ impl Net {
             browser_ports: 8001..=8024,
             app_ports: 9001..=9024,
             masquerade: false,
+            every_packet: false,
         })
         .unwrap();
         rules.set_nodes(&nodes.iter().copied().collect::<BTreeSet<_>>()).unwrap();

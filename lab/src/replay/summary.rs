@@ -106,6 +106,7 @@ fn kind(input: &Input) -> &'static str {
         Input::Publish { .. } => "routings",
         Input::End { .. } => "flows ended",
         Input::Packet(_) => "packets",
+        Input::Survey { .. } => "surveys of the kernel",
     }
 }
 

@@ -2,24 +2,18 @@
 
 use std::io;
 
-use halod_core::ids::Side;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 
 use super::Finding;
 use crate::config::Config;
-use crate::nft::{Rules, RulesSpec};
+use crate::kernel::rules_spec;
+use crate::nft::Rules;
 use crate::queue::QueueStatus;
 
 /// Installs the daemon's own rules in a network namespace that ends with its thread.
 pub(super) fn rules(config: &Config) -> Finding {
-    let spec = RulesSpec {
-        queue: config.queue,
-        addresses: config.addresses.clone(),
-        browser_ports: config.ports.range(Side::Browser),
-        app_ports: config.ports.range(Side::App),
-        masquerade: config.masquerade,
-    };
+    let spec = rules_spec(config);
     let outcome = std::thread::spawn(move || {
         unshare(CloneFlags::CLONE_NEWNET)?;
         Ok::<_, Errno>(Rules::install(&spec).and_then(Rules::remove))

@@ -19,9 +19,13 @@ pub(super) struct Router {
     pub(super) browser_ports: Spanned<String>,
     pub(super) app_ports: Spanned<String>,
     pub(super) control: Spanned<Vec<Spanned<String>>>,
+    pub(super) plane: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) masquerade: bool,
     pub(super) queue: Option<Spanned<i64>>,
+    pub(super) queue_len: Option<Spanned<i64>>,
+    #[serde(default)]
+    pub(super) every_packet: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use halod_core::ids::Side;
+use halod_core::plane::PlaneKind;
 use halod_core::service::{ServicePorts, ServicePortsError};
 use toml::Spanned;
 
@@ -27,8 +28,11 @@ pub(super) fn resolve(File { router, cluster }: File) -> Result<Config, Mistake>
         ports,
         addresses: service_addresses(&router.addresses)?,
         control: control.into_iter().map(Spanned::into_inner).collect(),
+        plane: optional(router.plane.as_ref(), PlaneKind::Steer, plane)?,
         masquerade: router.masquerade,
         queue: optional(router.queue.as_ref(), 0, |queue| number(queue, 0..=u16::MAX))?,
+        queue_len: optional(router.queue_len.as_ref(), 64, |length| number(length, 1..=65_536))?,
+        every_packet: router.every_packet,
         reserve: optional(reserve.as_ref(), 1, |reserve| number(reserve, 0..=usize::from(u16::MAX)))?,
         heartbeat: optional(heartbeat.as_ref(), Duration::from_millis(100), |heartbeat| {
             duration(heartbeat, HEARTBEAT)
@@ -174,6 +178,17 @@ fn optional<T, U>(
     check: impl FnOnce(&Spanned<T>) -> Result<U, Mistake>,
 ) -> Result<U, Mistake> {
     value.map_or(Ok(default), check)
+}
+
+fn plane(name: &Spanned<String>) -> Result<PlaneKind, Mistake> {
+    match name.get_ref().as_str() {
+        "steer" => Ok(PlaneKind::Steer),
+        "rewrite" => Ok(PlaneKind::Rewrite),
+        other => {
+            let title = format!("`{other}` is no data plane");
+            Err(Mistake::new(title, name.span(), "expected \"steer\" or \"rewrite\""))
+        }
+    }
 }
 
 fn number<T: TryFrom<i64> + PartialOrd + Display>(

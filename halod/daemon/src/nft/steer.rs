@@ -47,13 +47,17 @@ pub struct SteerRules {
     socket: Socket,
     table: String,
     known: Known,
+    /// What the kernel refused to take; it is offered again with what comes next.
+    refused: Changes,
 }
+
+type AddressMap<K> = BTreeMap<(IpVersion, K), SocketAddr>;
 
 /// What the kernel knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Known {
-    ports: BTreeMap<(IpVersion, u16), SocketAddr>,
-    marks: BTreeMap<(IpVersion, Mark), SocketAddr>,
+    ports: AddressMap<u16>,
+    marks: AddressMap<Mark>,
     nodes: BTreeSet<SocketAddr>,
     watched: BTreeSet<u16>,
 }
@@ -68,38 +72,59 @@ impl SteerRules {
     pub fn install(spec: &RulesSpec) -> Result<Self, RulesError> {
         let socket = open()?;
         super::with_either_queue(|queue| install(spec, queue).commit(&socket))?;
-        Ok(Self { socket, table: table_name(spec.queue), known: Known::default() })
+        Ok(Self { socket, table: table_name(spec.queue), known: Known::default(), refused: Changes::default() })
     }
 
     /// Tells the kernel what has changed, in one transaction, at the cost of that.
     ///
     /// # Errors
     ///
-    /// [`RulesError`]; nothing has changed then.
-    pub fn apply(&mut self, changes: &Changes) -> Result<(), RulesError> {
+    /// [`RulesError`]; nothing has changed then, and these changes are part of the next.
+    pub fn apply(&mut self, changes: Changes) -> Result<(), RulesError> {
+        let mut all = std::mem::take(&mut self.refused);
+        all.extend(changes);
         let mut transaction = Transaction::new();
-        let mut known = self.known.clone();
         for version in IpVersion::ALL {
             let family = family(version);
             let key = |port: &u16| port.to_be_bytes().to_vec();
-            change(&mut transaction, &self.table, ports(family), version, &mut known.ports, &changes.ports, key);
+            self.change(&mut transaction, ports(family), version, (&self.known.ports, &all.ports), key);
             let key = |mark: &Mark| mark.number().to_ne_bytes().to_vec();
-            change(&mut transaction, &self.table, marks(family), version, &mut known.marks, &changes.marks, key);
+            self.change(&mut transaction, marks(family), version, (&self.known.marks, &all.marks), key);
         }
-        let (added, removed) = differences(&mut known.nodes, &changes.nodes);
+        let (added, removed) = differences(&self.known.nodes, &all.nodes);
         rewrite::delete_nodes(&mut transaction, &self.table, &removed);
         rewrite::add_nodes(&mut transaction, &self.table, &added);
-        let (added, removed) = differences(&mut known.watched, &changes.watched);
-        let elements = |ports: Vec<u16>| -> Vec<Element> {
-            ports.into_iter().map(|port| Element::key(port.to_be_bytes().to_vec())).collect()
-        };
-        WATCHED.delete_elements(&mut transaction, &self.table, &elements(removed));
-        WATCHED.add_elements(&mut transaction, &self.table, &elements(added));
-        if !transaction.is_empty() {
-            transaction.commit(&self.socket)?;
+        let (added, removed) = differences(&self.known.watched, &all.watched);
+        WATCHED.delete_elements(&mut transaction, &self.table, &port_elements(&removed));
+        WATCHED.add_elements(&mut transaction, &self.table, &port_elements(&added));
+        let outcome = if transaction.is_empty() { Ok(()) } else { transaction.commit(&self.socket) };
+        match outcome {
+            Ok(()) => self.known.change(all),
+            Err(_) => self.refused = all,
         }
-        self.known = known;
-        Ok(())
+        outcome
+    }
+
+    /// The changes of one map, as far as they are any.
+    fn change<K: Ord + Copy>(
+        &self,
+        transaction: &mut Transaction,
+        map: Set,
+        version: IpVersion,
+        (known, changes): (&AddressMap<K>, &BTreeMap<(IpVersion, K), Option<SocketAddr>>),
+        bytes: impl Fn(&K) -> Vec<u8>,
+    ) {
+        let (mut removed, mut added) = (Vec::new(), Vec::new());
+        for (place, address) in changes.iter().filter(|((of, _), _)| *of == version) {
+            let before = known.get(place);
+            if before != address.as_ref() {
+                let key = || bytes(&place.1);
+                removed.extend(before.map(|_| Element::key(key())));
+                added.extend(address.map(|address| Element { key: key(), value: Some(address_bytes(&address)) }));
+            }
+        }
+        map.delete_elements(transaction, &self.table, &removed);
+        map.add_elements(transaction, &self.table, &added);
     }
 
     /// Removes the table.
@@ -114,42 +139,46 @@ impl SteerRules {
     }
 }
 
-/// The changes of one map, as far as they are any.
-fn change<K: Ord + Copy>(
-    transaction: &mut Transaction,
-    table: &str,
-    map: Set,
-    version: IpVersion,
-    known: &mut BTreeMap<(IpVersion, K), SocketAddr>,
-    changes: &BTreeMap<(IpVersion, K), Option<SocketAddr>>,
-    bytes: impl Fn(&K) -> Vec<u8>,
-) {
-    let (mut removed, mut added) = (Vec::new(), Vec::new());
-    for (&(_, key), &address) in changes.iter().filter(|((of, _), _)| *of == version) {
-        let before = match address {
-            Some(address) => known.insert((version, key), address),
-            None => known.remove(&(version, key)),
-        };
-        if before != address {
-            removed.extend(before.map(|_| Element::key(bytes(&key))));
-            added.extend(address.map(|address| Element { key: bytes(&key), value: Some(address_bytes(&address)) }));
+impl Known {
+    fn change(&mut self, changes: Changes) {
+        change(&mut self.ports, changes.ports);
+        change(&mut self.marks, changes.marks);
+        for (node, is_there) in changes.nodes {
+            if is_there {
+                self.nodes.insert(node)
+            } else {
+                self.nodes.remove(&node)
+            };
+        }
+        for (port, is_there) in changes.watched {
+            if is_there {
+                self.watched.insert(port)
+            } else {
+                self.watched.remove(&port)
+            };
         }
     }
-    map.delete_elements(transaction, table, &removed);
-    map.add_elements(transaction, table, &added);
+}
+
+fn change<K: Ord>(known: &mut AddressMap<K>, changes: BTreeMap<(IpVersion, K), Option<SocketAddr>>) {
+    for (key, address) in changes {
+        match address {
+            Some(address) => known.insert(key, address),
+            None => known.remove(&key),
+        };
+    }
 }
 
 /// What is new and what is gone, by changes that may say what is known.
-fn differences<K: Ord + Copy>(known: &mut BTreeSet<K>, changes: &BTreeMap<K, bool>) -> (Vec<K>, Vec<K>) {
-    let (mut added, mut removed) = (Vec::new(), Vec::new());
-    for (&key, &is_there) in changes {
-        if is_there && known.insert(key) {
-            added.push(key);
-        } else if !is_there && known.remove(&key) {
-            removed.push(key);
-        }
-    }
-    (added, removed)
+fn differences<K: Ord + Copy>(known: &BTreeSet<K>, changes: &BTreeMap<K, bool>) -> (Vec<K>, Vec<K>) {
+    let is_change = |&(key, &is_there): &(&K, &bool)| known.contains(key) != is_there;
+    let (added, removed): (Vec<_>, Vec<_>) = changes.iter().filter(is_change).partition(|&(_, &is_there)| is_there);
+    let keys = |changes: Vec<(&K, &bool)>| changes.into_iter().map(|(&key, _)| key).collect();
+    (keys(added), keys(removed))
+}
+
+fn port_elements(ports: &[u16]) -> Vec<Element> {
+    ports.iter().map(|port| Element::key(port.to_be_bytes().to_vec())).collect()
 }
 
 fn install(spec: &RulesSpec, queue: QueueExpression) -> Transaction {
@@ -238,6 +267,14 @@ impl RuleWriter<'_> {
             let matched = matched.made_to(address).made_to_port_in(WATCHED.name);
             (format!("queue what is watched of {address}"), self.queued(matched, Tracking::Known))
         };
+        let every = |(address, ports): (IpAddr, &RangeInclusive<u16>)| {
+            let matched = Expressions::new().protocol(libc::IPPROTO_TCP).tracked_as(&[Tracked::Established]);
+            let matched = matched.made_to(address).made_to_ports(ports);
+            (format!("queue all of {address}"), self.queued(matched, Tracking::Known))
+        };
+        if self.spec.every_packet {
+            return self.address_and_ports().map(every).collect();
+        }
         self.spec.addresses.iter().map(rule).collect()
     }
 

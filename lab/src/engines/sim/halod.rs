@@ -63,7 +63,7 @@ impl Halod {
     pub(super) fn new(now: Instant, config: &Config, own_addresses: &[IpAddr], plane: PlaneKind, seed: u64) -> Self {
         Self {
             cluster: Cluster::new(now, config.cluster(own_addresses.iter().copied())),
-            plane: Plane::new(plane, config.plane(seed), config.masquerade),
+            plane: Plane::new(plane, config.plane_config(seed), config.masquerade),
             published: Vec::new(),
             notes: Vec::new(),
             routing: Arc::default(),

@@ -47,7 +47,7 @@ impl Router {
         };
         let mut stacks = Stacks::default();
         let id = stacks.add(now, &stack, Halod::new(now, &config, &own, router.plane.unwrap_or_default(), seed));
-        let monitor = Monitor::new(&config.cluster(own), &config.plane(seed));
+        let monitor = Monitor::new(&config.cluster(own), &config.plane_config(seed));
         Ok(Self { stacks, id, monitor })
     }
 

@@ -46,6 +46,14 @@ impl Changes {
         self.ports.is_empty() && self.marks.is_empty() && self.nodes.is_empty() && self.watched.is_empty()
     }
 
+    /// Takes in what has changed since.
+    pub fn extend(&mut self, later: Changes) {
+        self.ports.extend(later.ports);
+        self.marks.extend(later.marks);
+        self.nodes.extend(later.nodes);
+        self.watched.extend(later.watched);
+    }
+
     pub(super) fn mark(&mut self, marks: [(Side, Mark); 2], member: &Member) {
         for (side, mark) in marks {
             for version in IpVersion::ALL {

@@ -1,0 +1,168 @@
+//! What the kernel does for the data plane: its rules, and what it tracks. Follows what the plane decides.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use anyhow::Context;
+use halod_core::flow::FlowKey;
+use halod_core::ids::Side;
+use halod_core::plane::PlaneKind;
+use halod_core::routing::Routing;
+use halod_core::service::ServicePorts;
+use halod_core::time::Instant;
+
+use crate::config::Config;
+use crate::conntrack::Conntrack;
+use crate::masquerade::Masquerades;
+use crate::nft::{Rules, RulesSpec, SteerRules};
+use crate::plane::SharedPlane;
+
+/// The kernel, as the plane needs it.
+pub(crate) enum Kernel {
+    /// It queues every packet.
+    Rewrite {
+        rules: Rules,
+        /// Absent if nodes see the clients' addresses.
+        masquerades: Option<Masquerades>,
+    },
+    /// It translates by itself.
+    Steer { rules: SteerRules, conntrack: Conntrack, ports: ServicePorts, addresses: Vec<IpAddr> },
+}
+
+impl Kernel {
+    /// Installs the rules. The queue has to be bound already, so that no packet is lost.
+    pub(crate) fn install(kind: PlaneKind, config: &Config) -> anyhow::Result<Self> {
+        let spec = rules_spec(config);
+        Ok(match kind {
+            PlaneKind::Rewrite => Self::Rewrite {
+                rules: Rules::install(&spec)?,
+                masquerades: config.masquerade.then(Masquerades::default),
+            },
+            PlaneKind::Steer => {
+                let rules = SteerRules::install(&spec)?;
+                // Its settings are there when a rule makes use of it.
+                let conntrack = Conntrack::open().context("connection tracking cannot be reached");
+                let conntrack = match conntrack.and_then(|conntrack| conntrack.probe().map(|()| conntrack)) {
+                    Ok(conntrack) => conntrack,
+                    Err(error) => {
+                        rules.remove()?;
+                        return Err(error);
+                    }
+                };
+                Self::Steer { rules, conntrack, ports: config.ports, addresses: config.addresses.clone() }
+            }
+        })
+    }
+
+    /// Puts a routing into force, in the plane and in the kernel.
+    pub(crate) fn publish(&mut self, now: Instant, plane: &SharedPlane, routing: Arc<Routing>) {
+        match self {
+            // The kernel learns a node's addresses before the first packet can go there, and forgets them after the last.
+            Self::Rewrite { rules, masquerades } => {
+                let members: BTreeSet<SocketAddr> =
+                    routing.members.values().flat_map(|member| member.service_addresses()).collect();
+                let known = node_addresses(plane);
+                set_nodes(rules, &known.union(&members).copied().collect());
+                let masquerades = masquerades.as_mut().map(|known| known.towards(&members)).unwrap_or_default();
+                plane.lock().publish(now, routing, masquerades);
+                set_nodes(rules, &node_addresses(plane));
+            }
+            // Behind the lock, so that no verdict has a mark that the kernel does not know yet.
+            Self::Steer { rules, .. } => {
+                let mut plane = plane.lock();
+                plane.publish(now, routing, [].into());
+                apply(rules, &mut plane);
+            }
+        }
+    }
+
+    /// Asks the kernel for its connections, if the plane has to know them.
+    pub(crate) fn survey(&mut self, now: Instant, plane: &SharedPlane) {
+        let Self::Steer { conntrack, ports, addresses, .. } = self else { return };
+        if !plane.lock().as_steer().is_some_and(|steer| steer.wants_entries()) {
+            return;
+        }
+        let is_service =
+            |flow: &FlowKey| addresses.contains(&flow.service.ip()) && ports.locate(flow.service.port()).is_some();
+        match conntrack.entries(is_service) {
+            Ok(entries) => plane.lock().survey(now, entries),
+            Err(error) => tracing::error!(%error, "the kernel does not say what it tracks; flows may not be moved"),
+        }
+    }
+
+    /// Does what the plane wants of the kernel, before its own packets are sent.
+    pub(crate) fn carry_out(&mut self, plane: &SharedPlane) {
+        let Self::Steer { rules, conntrack, .. } = self else { return };
+        let mut plane = plane.lock();
+        apply(rules, &mut plane);
+        let Some(steer) = plane.as_steer() else { return };
+        let flows: Vec<FlowKey> = std::iter::from_fn(|| steer.poll_deletion()).collect();
+        drop(plane);
+        if let Err(error) = conntrack.delete(&flows) {
+            tracing::error!(%error, "the kernel did not forget the flows that were ended");
+        }
+    }
+
+    /// About once a second, after the plane has dropped flows.
+    pub(crate) fn keep_house(&mut self, plane: &SharedPlane) {
+        match self {
+            Self::Rewrite { rules, .. } => set_nodes(rules, &node_addresses(plane)),
+            Self::Steer { .. } => self.carry_out(plane),
+        }
+    }
+
+    /// Removes the rules.
+    pub(crate) fn remove(self) -> anyhow::Result<()> {
+        match self {
+            Self::Rewrite { rules, .. } => rules.remove()?,
+            Self::Steer { rules, .. } => rules.remove()?,
+        }
+        Ok(())
+    }
+}
+
+/// The rules that a config wants.
+pub(crate) fn rules_spec(config: &Config) -> RulesSpec {
+    RulesSpec {
+        queue: config.queue,
+        addresses: config.addresses.clone(),
+        browser_ports: config.ports.range(Side::Browser),
+        app_ports: config.ports.range(Side::App),
+        masquerade: config.masquerade,
+        every_packet: config.every_packet,
+    }
+}
+
+fn node_addresses(plane: &SharedPlane) -> BTreeSet<SocketAddr> {
+    match &**plane.lock() {
+        halod_core::plane::Plane::Rewrite(rewrite) => rewrite.node_addresses().clone(),
+        halod_core::plane::Plane::Steer(_) => BTreeSet::new(),
+    }
+}
+
+fn set_nodes(rules: &mut Rules, addresses: &BTreeSet<SocketAddr>) {
+    if let Err(error) = rules.set_nodes(addresses) {
+        tracing::error!(%error, "the kernel did not take the nodes' addresses; replies may not be translated");
+    }
+}
+
+fn apply(rules: &mut SteerRules, plane: &mut crate::plane::Plane) {
+    let Some(steer) = plane.as_steer() else { return };
+    let changes = steer.take_changes();
+    if changes.is_empty() {
+        return;
+    }
+    if let Err(error) = rules.apply(changes) {
+        tracing::error!(%error, "the kernel did not take a change of the rules; it is tried again with the next");
+    }
+}
+
+impl Conntrack {
+    /// Whether it answers.
+    fn probe(&self) -> anyhow::Result<()> {
+        let answer: io::Result<_> = self.entries(|_| false);
+        answer.map(|_| ()).context("connection tracking does not answer")
+    }
+}
