@@ -10,7 +10,7 @@ pub mod steer;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -84,6 +84,19 @@ pub enum Verdict {
     Drop,
     /// Drop it and send this to its sender.
     Answer(Reset),
+    /// Drop it, and answer it if the kernel tracks no connection that it may be of.
+    Doubt(Doubt),
+}
+
+/// A packet that the kernel has called invalid: one out of place in its connection, or of none.
+#[derive(Debug)]
+pub struct Doubt {
+    /// Where it came from.
+    pub source: SocketAddr,
+    /// Where it was to go.
+    pub destination: SocketAddr,
+    /// What its sender is to be told if there is no connection between the two.
+    pub answer: Reset,
 }
 
 /// How often the plane refused or could not handle a packet.

@@ -7,6 +7,7 @@ mod message;
 
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use halod_core::flow::FlowKey;
@@ -62,6 +63,24 @@ impl Conntrack {
                     }
                 }
             }
+        }
+    }
+
+    /// Whether there is a connection with packets from `source` to `destination`.
+    ///
+    /// # Errors
+    ///
+    /// The kernel does not answer, or refuses.
+    pub(crate) fn is_tracked(&self, source: SocketAddr, destination: SocketAddr) -> io::Result<bool> {
+        self.socket.send(&message::question(source, destination), 0)?;
+        let mut replies = Vec::with_capacity(8 * 1024);
+        self.socket.recv(&mut replies, 0)?;
+        match messages(&replies).next() {
+            Some(reply) if reply.message_type() == NLMSG_ERROR => match error_of(&reply) {
+                error if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+                error => Err(error),
+            },
+            reply => Ok(reply.is_some()),
         }
     }
 

@@ -21,6 +21,7 @@ use tokio::sync::oneshot;
 
 pub(crate) use self::answer::Answerer;
 use crate::clock::Clock;
+use crate::conntrack::Conntrack;
 use crate::nft;
 use crate::queue::{Batch, Queue, QueueConfig, QueuedPacket};
 use crate::record::Recorder;
@@ -143,6 +144,7 @@ pub(crate) fn start(queue: Queue, plane: SharedPlane, clock: Clock) -> io::Resul
 }
 
 fn serve(queue: &Queue, plane: &SharedPlane, answerer: &Answerer, clock: Clock) -> io::Result<Infallible> {
+    let conntrack = plane.lock().as_steer().is_some().then(Conntrack::open).transpose()?;
     let mut batch = queue.batch();
     let mut answers = Vec::with_capacity(Batch::PACKETS_MAX);
     loop {
@@ -150,7 +152,7 @@ fn serve(queue: &Queue, plane: &SharedPlane, answerer: &Answerer, clock: Clock) 
         let mut plane = plane.lock();
         let now = clock.now();
         for packet in batch.packets() {
-            answers.extend(decide(&mut plane, now, packet));
+            answers.extend(decide(&mut plane, conntrack.as_ref(), now, packet));
         }
         // Behind the lock, so that whoever publishes a routing finds each packet either not yet decided about, or gone.
         queue.send(&mut batch)?;
@@ -164,7 +166,12 @@ fn serve(queue: &Queue, plane: &SharedPlane, answerer: &Answerer, clock: Clock) 
 }
 
 /// Decides about a packet; what its sender is to be told comes back.
-fn decide(plane: &mut Plane, now: Instant, mut packet: QueuedPacket<'_>) -> Option<Reset> {
+fn decide(
+    plane: &mut Plane,
+    conntrack: Option<&Conntrack>,
+    now: Instant,
+    mut packet: QueuedPacket<'_>,
+) -> Option<Reset> {
     let seen = match **plane {
         core::Plane::Rewrite(_) => stage(packet.hook()).map(Seen::Stage),
         core::Plane::Steer(_) => nft::tracking(packet.mark()).map(Seen::Tracking),
@@ -184,6 +191,14 @@ fn decide(plane: &mut Plane, now: Instant, mut packet: QueuedPacket<'_>) -> Opti
         Verdict::Answer(reset) => {
             packet.drop();
             return Some(reset);
+        }
+        Verdict::Doubt(doubt) => {
+            packet.drop();
+            let is_tracked = conntrack.is_none_or(|conntrack| {
+                // If the kernel does not say, its sender will ask again.
+                conntrack.is_tracked(doubt.source, doubt.destination).unwrap_or(true)
+            });
+            return (!is_tracked).then_some(doubt.answer);
         }
     }
     None

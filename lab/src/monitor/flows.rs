@@ -33,6 +33,8 @@ struct Begun {
     established: bool,
     /// A FIN or RST has passed, or HaloD has ended it.
     ending: bool,
+    /// HaloD has told the client of the end, or asked it where it is so that it can tell it.
+    told: bool,
 }
 
 /// What tells a segment of its flow, as it was before the plane had it.
@@ -72,7 +74,8 @@ impl Flows {
             }
             Some(flow) if is_syn => {
                 let again = flow.sequence == sequence && flow.node == node;
-                *flow = Begun { sequence, node, established: flow.established && again, ending: flow.ending && again };
+                let (established, ending) = (flow.established && again, flow.ending && again);
+                *flow = Begun { sequence, node, established, ending, told: flow.told && again };
                 self.begun += usize::from(!again);
                 self.untold.remove(&ends);
             }
@@ -88,7 +91,8 @@ impl Flows {
             }
             // A SYN that was held went out as a packet of the plane's own.
             None => {
-                self.by_ends.insert(ends, Begun { sequence, node, established: !is_syn, ending: packet.ends() });
+                self.by_ends
+                    .insert(ends, Begun { sequence, node, established: !is_syn, ending: packet.ends(), told: false });
                 self.begun += 1;
             }
         }
@@ -117,8 +121,10 @@ impl Flows {
     /// HaloD says this in a node's name. Returns whether it ends a flow that went on until now.
     pub(super) fn see_said(&mut self, packet: Head) -> bool {
         let ends = (packet.destination, packet.source);
-        // Told, or asked where it is, so that it can be told.
         self.untold.remove(&ends);
+        if let Some(flow) = self.by_ends.get_mut(&ends) {
+            flow.told = true;
+        }
         if !packet.flags.contains(TcpFlags::RST) {
             return false;
         }
@@ -128,7 +134,7 @@ impl Flows {
 
     /// Nodes at these addresses are lost: their clients have to be told by `due`.
     pub(super) fn see_lost(&mut self, nodes: &[SocketAddr], due: Instant) {
-        let goes_on = |flow: &Begun| flow.established && !flow.ending && nodes.contains(&flow.node);
+        let goes_on = |flow: &Begun| flow.established && !flow.ending && !flow.told && nodes.contains(&flow.node);
         let left = self.by_ends.iter().filter(|(_, flow)| goes_on(flow));
         self.untold.extend(left.map(|(&ends, _)| (ends, due)));
     }

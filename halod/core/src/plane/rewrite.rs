@@ -332,7 +332,7 @@ impl Rewrite {
         match verdict {
             Verdict::Rewritten => self.transmits.push_back(syn.to_vec()),
             Verdict::Answer(reset) => self.transmits.push_back(reset.to_vec()),
-            Verdict::Accept | Verdict::Marked(_) | Verdict::Drop => {}
+            Verdict::Accept | Verdict::Marked(_) | Verdict::Drop | Verdict::Doubt(_) => {}
         }
     }
 

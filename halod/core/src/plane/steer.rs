@@ -27,7 +27,7 @@ use self::recent::RecentSyns;
 pub use self::survey::Entry;
 use super::ending::{self, Endings};
 use super::held::HeldSyns;
-use super::{Counters, FLOWS_MAX, PlaneConfig, Transmit, Verdict};
+use super::{Counters, Doubt, FLOWS_MAX, PlaneConfig, Transmit, Verdict};
 use crate::flow::{Flow, FlowKey, FlowPhase, FlowTable, FlowView, Flows, Sender, Toward};
 use crate::ids::{RouteId, Side};
 use crate::routing::{Member, Routing, SessionId};
@@ -206,6 +206,7 @@ impl Steer {
     /// Drops flows that have been over for long enough. Call it about once a second.
     pub fn expire(&mut self, now: Instant) {
         self.flows.expire(now);
+        self.unwatch();
         let is_recent = |departed: &Departed| now < departed.at + DEPARTURE;
         self.departed.retain(|&node, departed| is_recent(departed) || self.flows.has_flows_of(node));
         self.wants_entries |= !self.watched.is_empty() || self.departed.values().any(is_recent);
@@ -322,7 +323,7 @@ impl Steer {
         match self.handle(now, Tracking::New, Checksum::Ready, &mut syn) {
             Verdict::Marked(mark) => self.transmits.push_back(Transmit { packet: syn, mark: Some(mark) }),
             Verdict::Answer(reset) => self.transmits.push_back(reset.to_vec().into()),
-            Verdict::Accept | Verdict::Rewritten | Verdict::Drop => {}
+            Verdict::Accept | Verdict::Rewritten | Verdict::Drop | Verdict::Doubt(_) => {}
         }
     }
 
@@ -338,14 +339,21 @@ impl Steer {
         answer(packet)
     }
 
-    /// A packet of no connection: its sender is told so. What the kernel takes for invalid may be of one that goes on.
+    /// A packet of no connection: its sender is told so. One that the kernel calls invalid may be of a connection that goes
+    /// on; a FIN of none is invalid too.
     fn stray(&mut self, tracking: Tracking, packet: &TcpPacket<'_>) -> Verdict {
-        if tracking == Tracking::Invalid || !packet.checksum_ok() {
+        if !packet.checksum_ok() {
             self.counters.bad_checksums += 1;
             return Verdict::Drop;
         }
         self.counters.strays += 1;
-        answer(packet)
+        match reset_for(packet) {
+            None => Verdict::Drop,
+            Some(answer) if tracking == Tracking::Invalid => {
+                Verdict::Doubt(Doubt { source: packet.source(), destination: packet.destination(), answer })
+            }
+            Some(answer) => Verdict::Answer(answer),
+        }
     }
 
     /// Whether nothing of a flow is forwarded any more: HaloD ended it, or its node is gone.
@@ -392,20 +400,26 @@ impl Steer {
         }
     }
 
-    /// Watches no more what has ended, and forgets who is gone for good.
-    fn review(&mut self) {
-        if !self.wants_entries {
-            let (watched, flows, routing) = (&mut self.watched, &self.flows, &self.routing);
-            let has_flows = |route| {
-                let mut any = false;
-                let nodes = routing.members.keys();
-                nodes.for_each(|&node| flows.visit(route, node, &mut |_| any = true));
-                any
-            };
-            for route in watched.extract_if(.., |route| !has_flows(*route)) {
-                self.changes.unwatch(Side::ALL.map(|side| self.services.ports.port(side, route)));
-            }
+    /// Watches no more where no flow is left, as far as the kernel was asked since the route moved.
+    fn unwatch(&mut self) {
+        if self.wants_entries {
+            return;
         }
+        let (watched, flows, routing) = (&mut self.watched, &self.flows, &self.routing);
+        let is_over = |route: &RouteId| {
+            let mut is_over = true;
+            for &node in routing.members.keys() {
+                flows.visit(*route, node, &mut |flow| is_over &= flow.phase == FlowPhase::Ended);
+            }
+            is_over
+        };
+        for route in watched.extract_if(.., |route| is_over(route)) {
+            self.changes.unwatch(Side::ALL.map(|side| self.services.ports.port(side, route)));
+        }
+    }
+
+    /// Knows whose packets have to be seen.
+    fn review(&mut self) {
         let departed = self.departed.values().map(|departed| &departed.member);
         let members = self.routing.members.values().chain(departed);
         let addresses: BTreeSet<SocketAddr> = members.flat_map(|member| member.service_addresses()).collect();

@@ -43,24 +43,36 @@ pub(super) fn dump() -> Vec<u8> {
     message(IPCTNL_MSG_CT_GET, NLM_F_DUMP, libc::AF_UNSPEC, &Attributes::new())
 }
 
+/// Asks for the connection that has packets between these.
+pub(super) fn question(source: SocketAddr, destination: SocketAddr) -> Vec<u8> {
+    about(IPCTNL_MSG_CT_GET, source, destination)
+}
+
 /// Deletes one connection.
 pub(super) fn deletion(flow: &FlowKey) -> Vec<u8> {
-    let (family, ip) = match (flow.client.ip(), flow.service.ip()) {
-        (IpAddr::V4(client), IpAddr::V4(service)) => (
+    about(IPCTNL_MSG_CT_DELETE, flow.client, flow.service)
+}
+
+/// A message about the connection of one tuple. The kernel finds it by the tuple of either direction.
+fn about(kind: i32, source: SocketAddr, destination: SocketAddr) -> Vec<u8> {
+    let (family, ip) = match (source.ip(), destination.ip()) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => (
             libc::AF_INET,
-            Attributes::new().with_bytes(CTA_IP_V4_SRC, &client.octets()).with_bytes(CTA_IP_V4_DST, &service.octets()),
+            Attributes::new()
+                .with_bytes(CTA_IP_V4_SRC, &source.octets())
+                .with_bytes(CTA_IP_V4_DST, &destination.octets()),
         ),
-        (client, service) => (
+        (source, destination) => (
             libc::AF_INET6,
-            Attributes::new().with_bytes(CTA_IP_V6_SRC, &v6(client)).with_bytes(CTA_IP_V6_DST, &v6(service)),
+            Attributes::new().with_bytes(CTA_IP_V6_SRC, &v6(source)).with_bytes(CTA_IP_V6_DST, &v6(destination)),
         ),
     };
     let ports = Attributes::new()
         .with_bytes(CTA_PROTO_NUM, &[libc::IPPROTO_TCP as u8])
-        .with_u16(CTA_PROTO_SRC_PORT, flow.client.port())
-        .with_u16(CTA_PROTO_DST_PORT, flow.service.port());
+        .with_u16(CTA_PROTO_SRC_PORT, source.port())
+        .with_u16(CTA_PROTO_DST_PORT, destination.port());
     let tuple = Attributes::new().with_nested(CTA_TUPLE_IP, &ip).with_nested(CTA_TUPLE_PROTO, &ports);
-    message(IPCTNL_MSG_CT_DELETE, 0, family, &Attributes::new().with_nested(CTA_TUPLE_ORIG, &tuple))
+    message(kind, 0, family, &Attributes::new().with_nested(CTA_TUPLE_ORIG, &tuple))
 }
 
 fn v6(ip: IpAddr) -> [u8; 16] {

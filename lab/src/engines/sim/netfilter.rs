@@ -11,7 +11,7 @@ use halod_core::plane::steer::{Changes, IpVersion, Mark, Tracking};
 use halod_core::plane::{PlaneConfig, Stage, Steer, Verdict};
 use halod_core::service::ServicePorts;
 use halod_core::time::Instant;
-use halod_core::wire::{Checksum, Packet, TcpPacket};
+use halod_core::wire::{Checksum, Packet, TcpFlags, TcpPacket};
 
 use super::conntrack::{Conntrack, Direction};
 use crate::addresses;
@@ -78,6 +78,7 @@ impl Netfilter {
         };
         let tracking = match tracked {
             Some((flow, direction)) if is_answered(flow, direction) => Tracking::Known,
+            None if !is_syn && begins_nothing(flags) => Tracking::Invalid,
             _ => Tracking::New,
         };
         let is_seen = match (tracking, tracked) {
@@ -88,6 +89,8 @@ impl Netfilter {
         let mark = match verdict {
             Verdict::Accept => None,
             Verdict::Marked(mark) => Some(mark),
+            // What is invalid here is of no connection.
+            Verdict::Doubt(doubt) => return Verdict::Answer(doubt.answer),
             refused => return refused,
         };
         match tracked {
@@ -202,6 +205,11 @@ impl Rules {
             None => self.ports.get(&(version, service.port())).copied(),
         }
     }
+}
+
+/// Whether the kernel takes a segment that belongs to no connection for invalid, not for the middle of one.
+fn begins_nothing(flags: TcpFlags) -> bool {
+    [TcpFlags::SYN, TcpFlags::FIN, TcpFlags::RST].into_iter().any(|flag| flags.contains(flag))
 }
 
 fn change<K: Ord>(map: &mut BTreeMap<K, SocketAddr>, changes: BTreeMap<K, Option<SocketAddr>>) {

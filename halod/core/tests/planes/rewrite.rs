@@ -1,27 +1,20 @@
 //! The rewrite plane: packets in, packets and verdicts out. Every packet that leaves has right checksums.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
-
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use halod_core::flow::{FlowKey, Flows, SourcePorts, Toward};
-use halod_core::ids::{Epoch, NodeId, RouteId};
-use halod_core::plane::{PlaneConfig, Rewrite, Stage, Verdict};
-use halod_core::protocol::Endpoints;
+use halod_core::flow::{FlowKey, Flows, Toward};
+use halod_core::ids::RouteId;
+use halod_core::plane::{Rewrite, Stage, Verdict};
 use halod_core::routing::{Member, Routing, SessionId};
-use halod_core::service::ServicePorts;
 use halod_core::time::Instant;
 use halod_core::wire::{Checksum, Packet, TcpFlags, TcpSegment};
 
+use super::*;
+
 const EGRESS: Stage = Stage::Egress { local: false };
-const SYN: TcpFlags = TcpFlags::SYN;
-const ACK: TcpFlags = TcpFlags::ACK;
-const RST: TcpFlags = TcpFlags::RST;
-const SYN_ACK: TcpFlags = TcpFlags(TcpFlags::SYN.0 | TcpFlags::ACK.0);
-const FIN_ACK: TcpFlags = TcpFlags(TcpFlags::FIN.0 | TcpFlags::ACK.0);
 
 /// A plane of 4 routes (browser ports 8001-8004, app ports 9001-9004) in front of n1 and n2, which own two each.
 struct Bench {
@@ -34,12 +27,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let plane = Rewrite::new(PlaneConfig {
-            ports: ServicePorts::new(4, 8001..=8004, 9001..=9004).unwrap(),
-            addresses: vec![ip("192.0.2.1"), ip("2001:db8::1")],
-            source_ports: SourcePorts::new(&(20_000..=20_009)).unwrap(),
-            seed: 1,
-        });
+        let plane = Rewrite::new(config());
         let mut bench = Self { plane, now: Instant::ORIGIN, suspects: BTreeSet::new(), checksum: Checksum::Ready };
         bench.own(&[1, 1, 2, 2], &[1, 2], BTreeMap::new());
         bench
@@ -65,14 +53,7 @@ impl Bench {
     }
 
     fn publish_as(&mut self, owners: &[u16], members: Vec<Member>, masquerades: BTreeMap<IpAddr, IpAddr>) {
-        let members: Vec<Arc<Member>> = members.into_iter().map(Arc::new).collect();
-        let routing = Routing {
-            epoch: Epoch(1),
-            owners: owners.iter().map(|&owner| NodeId::new(owner)).collect(),
-            holders: members.clone(),
-            members: members.into_iter().map(|member| (member.session, member)).collect(),
-            suspects: self.suspects.clone(),
-        };
+        let routing = Routing { suspects: self.suspects.clone(), ..routing(owners, members) };
         self.plane.publish(self.now, Arc::new(routing), masquerades);
     }
 
@@ -92,7 +73,9 @@ impl Bench {
         let mut packet = self.packet(from, to, flags);
         let verdict = self.plane.handle(self.now, first, self.checksum, &mut packet);
         let checksum = match verdict {
-            Verdict::Drop | Verdict::Answer(_) => return describe(&verdict, &mut packet),
+            Verdict::Drop | Verdict::Answer(_) | Verdict::Marked(_) | Verdict::Doubt(_) => {
+                return describe(&verdict, &mut packet);
+            }
             Verdict::Accept => self.checksum,
             Verdict::Rewritten => Checksum::Ready,
         };
@@ -117,50 +100,6 @@ impl Bench {
         assert_eq!(self.forward(node, peer, SYN_ACK), format!("{service} > {client}"));
         assert_eq!(self.forward(client, service, ACK), format!("{peer} > {node}"));
     }
-}
-
-fn ip(text: &str) -> IpAddr {
-    text.parse().unwrap()
-}
-
-fn at(text: &str) -> SocketAddr {
-    text.parse().unwrap()
-}
-
-fn member(number: u8) -> Member {
-    let both = |port: u16| {
-        let v4 = SocketAddr::new(ip(&format!("10.0.0.{number}")), port);
-        let v6 = SocketAddr::new(ip(&format!("fd00::{number}")), port);
-        Endpoints::try_from(vec![v4, v6]).unwrap()
-    };
-    Member { session: SessionId(number.into()), name: format!("n{number}"), browser: both(8000), app: both(9000) }
-}
-
-fn segment(from: &str, to: &str, flags: TcpFlags) -> TcpSegment<'static> {
-    TcpSegment {
-        source: at(from),
-        destination: at(to),
-        sequence: 1000,
-        acknowledgement: if flags.contains(ACK) { 2000 } else { 0 },
-        flags,
-        window: 1024,
-        payload: if flags == ACK { b"odd" } else { b"" },
-    }
-}
-
-fn describe(verdict: &Verdict, packet: &mut [u8]) -> String {
-    match verdict {
-        Verdict::Accept => "untouched".into(),
-        Verdict::Drop => "dropped".into(),
-        Verdict::Rewritten => ends(packet),
-        Verdict::Answer(reset) => format!("RST {}", ends(&mut reset.to_vec())),
-    }
-}
-
-fn ends(packet: &mut [u8]) -> String {
-    let Ok(Packet::Tcp(packet)) = Packet::parse(packet) else { panic!("not a TCP packet any more") };
-    assert!(packet.checksum_ok());
-    format!("{} > {}", packet.source(), packet.destination())
 }
 
 #[test]

@@ -1,0 +1,228 @@
+//! The steer plane: what it decides, what it wants of the kernel, and what it makes of the kernel's answers.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use halod_core::flow::{FlowKey, Flows, Progress, Toward};
+use halod_core::ids::RouteId;
+use halod_core::plane::Steer;
+use halod_core::plane::steer::{Changes, Entry, IpVersion, Tracking};
+use halod_core::routing::{Member, Routing, SessionId};
+use halod_core::time::Instant;
+use halod_core::wire::Checksum;
+
+use super::*;
+
+/// A client, a browser port of n1 and one of n2, and where the nodes serve browsers.
+const CLIENT: &str = "203.0.113.1:5000";
+const TO_N1: &str = "192.0.2.1:8001";
+const TO_N2: &str = "192.0.2.1:8003";
+const N1: &str = "10.0.0.1:8000";
+const N2: &str = "10.0.0.2:8000";
+
+/// A plane of two nodes, which own two routes each.
+struct Bench {
+    plane: Steer,
+    now: Instant,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let mut bench = Self { plane: Steer::new(config()), now: Instant::ORIGIN };
+        bench.own(&[1, 1, 2, 2], &[1, 2]);
+        bench.plane.take_changes();
+        bench
+    }
+
+    fn own(&mut self, owners: &[u16], nodes: &[u8]) {
+        self.publish(routing(owners, nodes.iter().map(|&number| member(number)).collect()));
+    }
+
+    fn publish(&mut self, routing: Routing) {
+        self.now = self.now + Duration::from_millis(1);
+        self.plane.publish(self.now, Arc::new(routing));
+    }
+
+    fn send(&mut self, tracking: Tracking, from: &str, to: &str, flags: TcpFlags) -> String {
+        self.now = self.now + Duration::from_millis(1);
+        let mut packet = segment(from, to, flags).to_bytes();
+        let verdict = self.plane.handle(self.now, tracking, Checksum::Ready, &mut packet);
+        describe(&verdict, &mut packet)
+    }
+
+    fn survey(&mut self, entries: &[Entry]) {
+        assert!(self.plane.wants_entries());
+        self.plane.survey(self.now, entries);
+        assert!(!self.plane.wants_entries());
+    }
+
+    fn deletions(&mut self) -> Vec<FlowKey> {
+        std::iter::from_fn(|| self.plane.poll_deletion()).collect()
+    }
+
+    /// The packets of the plane's own, each with its mark.
+    fn transmits(&mut self) -> Vec<String> {
+        let words = |transmit: halod_core::plane::Transmit| {
+            let mut packet = transmit.packet;
+            let flags = match Packet::parse(&mut packet) {
+                Ok(Packet::Tcp(tcp)) if tcp.flags().contains(RST) => "RST",
+                Ok(Packet::Tcp(tcp)) if tcp.flags().contains(SYN) => "SYN",
+                _ => "ACK",
+            };
+            let mark = transmit.mark.map_or(String::new(), |mark| format!(" as {mark}"));
+            format!("{flags} {}{mark}", ends(&mut packet))
+        };
+        std::iter::from_fn(|| self.plane.poll_transmit()).map(words).collect()
+    }
+
+    fn browsers_at(&self, route: u16, node: u64) -> Vec<SocketAddr> {
+        let mut peers = Vec::new();
+        self.plane.visit(RouteId::new(route).unwrap(), SessionId(node), &mut |flow| peers.push(flow.peer));
+        peers
+    }
+}
+
+fn flow(client: &str, service: &str) -> FlowKey {
+    FlowKey { client: at(client), service: at(service) }
+}
+
+fn entry(service: &str, node: &str, progress: Progress) -> Entry {
+    Entry { flow: flow(CLIENT, service), node: at(node), peer: at(CLIENT), progress, idle: Duration::ZERO }
+}
+
+#[test]
+fn a_syn_is_given_the_mark_of_the_owner_for_its_side() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.send(Tracking::New, CLIENT, "192.0.2.1:8001", SYN), "0x48440000");
+    assert_eq!(bench.send(Tracking::New, CLIENT, "192.0.2.1:9001", SYN), "0x48440001");
+    assert_eq!(bench.send(Tracking::New, CLIENT, "192.0.2.1:8003", SYN), "0x48440002");
+    assert_eq!(bench.send(Tracking::New, "[2001:db8:9::1]:5000", "[2001:db8::1]:9004", SYN), "0x48440003");
+    assert_eq!(bench.plane.flow_count(), 0, "the kernel keeps them");
+}
+
+#[test]
+fn what_belongs_to_no_connection_is_refused_and_never_passes() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.send(Tracking::New, CLIENT, TO_N1, ACK), format!("RST {TO_N1} > {CLIENT}"));
+    assert_eq!(bench.send(Tracking::New, N1, CLIENT, ACK), format!("RST {CLIENT} > {N1}"));
+    assert_eq!(bench.send(Tracking::New, CLIENT, TO_N1, RST), "dropped", "nobody answers an RST");
+    assert_eq!(bench.send(Tracking::Invalid, CLIENT, TO_N1, FIN_ACK), format!("{CLIENT} to {TO_N1}: RST?"));
+    assert_eq!(bench.send(Tracking::Invalid, N1, CLIENT, FIN_ACK), format!("{N1} to {CLIENT}: RST?"));
+    assert_eq!(bench.send(Tracking::New, "198.51.100.7:22", CLIENT, ACK), "untouched", "no concern of this plane");
+}
+
+#[test]
+fn without_an_owner_connections_are_refused() {
+    let mut bench = Bench::new();
+    bench.own(&[0, 0, 0, 0], &[]);
+    assert_eq!(bench.send(Tracking::New, CLIENT, TO_N1, SYN), format!("RST {TO_N1} > {CLIENT}"));
+}
+
+#[test]
+fn a_change_names_what_is_different_and_no_more() {
+    let mut bench = Bench::new();
+    bench.own(&[1, 3, 2, 2], &[1, 2, 3]);
+    let Changes { ports, marks, nodes, watched } = bench.plane.take_changes();
+    let v4: Vec<_> = ports.into_iter().filter(|((version, _), _)| *version == IpVersion::V4).collect();
+    let expected = [(8002, "10.0.0.3:8000"), (9002, "10.0.0.3:9000")];
+    assert_eq!(v4, expected.map(|(port, node)| ((IpVersion::V4, port), Some(at(node)))));
+    assert_eq!(marks.len(), 4, "browsers and apps, over IPv4 and IPv6");
+    assert_eq!(nodes.keys().filter(|node| node.is_ipv4()).count(), 2);
+    assert_eq!(watched, [(8002, true), (9002, true)].into());
+    bench.own(&[1, 3, 2, 2], &[1, 2, 3]);
+    assert!(bench.plane.take_changes().is_empty());
+}
+
+#[test]
+fn flows_of_a_moved_route_are_watched_until_they_have_ended() {
+    let mut bench = Bench::new();
+    bench.own(&[2, 1, 2, 2], &[1, 2]);
+    assert_eq!(bench.plane.take_changes().watched, [(8001, true), (9001, true)].into());
+    bench.survey(&[entry(TO_N1, N1, Progress::Established), entry(TO_N2, N2, Progress::Established)]);
+    assert_eq!(bench.browsers_at(1, 1), [at(CLIENT)]);
+    assert_eq!(bench.plane.flow_count(), 1, "the other is where its route is");
+    assert_eq!(bench.send(Tracking::Known, CLIENT, TO_N1, FIN_ACK), "untouched");
+    assert_eq!(bench.send(Tracking::Known, N1, CLIENT, FIN_ACK), "untouched");
+    bench.plane.expire(bench.now);
+    assert_eq!(bench.plane.take_changes().watched, [(8001, false), (9001, false)].into());
+}
+
+#[test]
+fn a_drained_flow_is_deleted_and_its_ends_are_told_with_what_was_seen() {
+    let mut bench = Bench::new();
+    bench.own(&[2, 1, 2, 2], &[1, 2]);
+    bench.survey(&[entry(TO_N1, N1, Progress::Established)]);
+    bench.send(Tracking::Known, CLIENT, TO_N1, ACK);
+    bench.plane.end(bench.now, flow(CLIENT, TO_N1), Toward::Both);
+    assert_eq!(bench.deletions(), [flow(CLIENT, TO_N1)]);
+    let to_client = format!("ACK {TO_N1} > {CLIENT}");
+    let to_node = format!("RST {CLIENT} > {N1}");
+    assert_eq!(
+        bench.transmits(),
+        [to_client.clone(), to_client, to_node],
+        "the node's number is not known, the client's is"
+    );
+    assert_eq!(
+        bench.send(Tracking::New, CLIENT, TO_N1, ACK),
+        format!("RST {TO_N1} > {CLIENT}"),
+        "it answers the probe"
+    );
+    assert_eq!(bench.send(Tracking::New, N1, CLIENT, ACK), format!("RST {CLIENT} > {N1}"));
+}
+
+#[test]
+fn flows_of_a_lost_node_are_forgotten_by_the_kernel_and_ended_when_their_turn_comes() {
+    let mut bench = Bench::new();
+    bench.own(&[2, 2, 2, 2], &[9, 2]);
+    bench.survey(&[entry(TO_N1, N1, Progress::Established), entry(TO_N2, N2, Progress::Established)]);
+    assert_eq!(bench.deletions(), [flow(CLIENT, TO_N1)]);
+    assert_eq!(bench.transmits(), [""; 0], "it waits for the pace");
+    assert_eq!(bench.send(Tracking::New, CLIENT, TO_N1, ACK), format!("RST {TO_N1} > {CLIENT}"), "unless it speaks");
+    assert_eq!(bench.send(Tracking::New, CLIENT, TO_N1, SYN), "0x48440002", "and it may begin anew");
+}
+
+#[test]
+fn a_syn_that_a_lost_node_has_not_answered_is_sent_to_the_next() {
+    let mut bench = Bench::new();
+    bench.send(Tracking::New, CLIENT, TO_N1, SYN);
+    bench.own(&[2, 2, 2, 2], &[9, 2]);
+    bench.survey(&[entry(TO_N1, N1, Progress::SynSent)]);
+    assert_eq!(bench.deletions(), [flow(CLIENT, TO_N1)]);
+    assert_eq!(bench.transmits(), [format!("SYN {CLIENT} > {TO_N1} as 0x48440002")]);
+}
+
+#[test]
+fn a_syn_waits_while_its_node_is_suspect() {
+    let mut bench = Bench::new();
+    let nodes = || vec![member(1), member(2)];
+    bench.publish(Routing { suspects: BTreeSet::from([SessionId(1)]), ..routing(&[1, 1, 2, 2], nodes()) });
+    assert_eq!(bench.send(Tracking::New, CLIENT, TO_N1, SYN), "dropped");
+    assert_eq!(bench.send(Tracking::New, CLIENT, TO_N2, SYN), "0x48440002");
+    bench.publish(routing(&[1, 1, 2, 2], nodes()));
+    assert_eq!(bench.transmits(), [format!("SYN {CLIENT} > {TO_N1} as 0x48440000")]);
+}
+
+#[test]
+fn a_node_that_starts_anew_at_its_address_is_not_taken_for_the_lost_one() {
+    let mut bench = Bench::new();
+    let anew = Member { session: SessionId(11), ..member(1) };
+    bench.publish(routing(&[1, 1, 2, 2], vec![anew, member(2)]));
+    bench.send(Tracking::New, "203.0.113.1:5001", TO_N1, SYN);
+    let young = Entry {
+        flow: flow("203.0.113.1:5001", TO_N1),
+        peer: at("203.0.113.1:5001"),
+        ..entry(TO_N1, N1, Progress::SynSent)
+    };
+    bench.survey(&[entry(TO_N1, N1, Progress::Established), young]);
+    assert_eq!(bench.deletions(), [flow(CLIENT, TO_N1)]);
+}
+
+#[test]
+fn a_route_that_returns_takes_its_flows_out_of_the_drain() {
+    let mut bench = Bench::new();
+    bench.own(&[2, 1, 2, 2], &[1, 2]);
+    bench.survey(&[entry(TO_N1, N1, Progress::Established)]);
+    bench.own(&[1, 1, 2, 2], &[1, 2]);
+    assert_eq!(bench.browsers_at(1, 1), []);
+}
