@@ -95,11 +95,11 @@ impl Queue {
     }
 
     /// Waits for a packet, then takes that and those that wait already, [`Batch::PACKETS_MAX`] at most. What was in the
-    /// batch is gone. There may be none: what the kernel has to say of a verdict wakes it too.
+    /// batch is gone. There may be none: what the kernel has to say of a verdict, or a signal, wakes it too.
     ///
     /// # Errors
     ///
-    /// The socket failed. An interruption is none.
+    /// The socket failed.
     pub fn recv(&self, batch: &mut Batch) -> io::Result<()> {
         batch.receive(self.socket.as_raw_fd())
     }

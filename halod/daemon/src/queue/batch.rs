@@ -7,7 +7,7 @@ use std::os::fd::RawFd;
 use halod_core::wire::Checksum;
 use netlink_packet_core::NLMSG_ALIGNTO;
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, MultiHeaders, MultiResults, recvmmsg};
+use nix::sys::socket::{MsgFlags, MultiHeaders, recvmmsg};
 
 use super::message::{self, Arrival, ArrivedPacket, VERDICT_LENGTH_MAX, Verdict};
 
@@ -59,16 +59,19 @@ impl Batch {
     pub(super) fn receive(&mut self, socket: RawFd) -> io::Result<()> {
         self.clear();
         let mut lengths = [0; SLOTS];
-        self.filled = loop {
-            let mut slots = self.slots.iter_mut();
-            let mut rooms: [_; SLOTS] =
-                std::array::from_fn(|_| [IoSliceMut::new(slots.next().expect("there are as many slots").room())]);
-            match recvmmsg(socket, &mut self.headers, &mut rooms, MsgFlags::MSG_WAITFORONE, None) {
-                Ok(messages) => break note_lengths(messages, &mut lengths),
-                Err(Errno::EINTR) => {}
-                Err(error) => return Err(error.into()),
+        let mut slots = self.slots.iter_mut();
+        let mut rooms: [_; SLOTS] =
+            std::array::from_fn(|_| [IoSliceMut::new(slots.next().expect("there are as many slots").room())]);
+        match recvmmsg(socket, &mut self.headers, &mut rooms, MsgFlags::MSG_WAITFORONE, None) {
+            Ok(messages) => {
+                for (length, message) in lengths.iter_mut().zip(messages) {
+                    *length = message.bytes;
+                    self.filled += 1;
+                }
             }
-        };
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
         for (slot, &length) in self.slots.iter_mut().zip(&lengths[..self.filled]) {
             if let Arrival::Answer(Err(error)) = slot.fill(length) {
                 tracing::debug!(%error, "the kernel refused a verdict");
@@ -85,11 +88,6 @@ impl Batch {
     pub(super) fn clear(&mut self) {
         self.filled = 0;
     }
-}
-
-/// Returns how many messages there are.
-fn note_lengths(messages: MultiResults<'_, ()>, lengths: &mut [usize; SLOTS]) -> usize {
-    lengths.iter_mut().zip(messages).map(|(length, message)| *length = message.bytes).count()
 }
 
 impl Slot {

@@ -5,17 +5,16 @@
 use std::ops::Range;
 
 use halod_core::wire::Checksum;
-use netlink_packet_core::NLA_ALIGNTO;
+use netlink_packet_core::{NLA_ALIGNTO, NLM_F_ACK, NLM_F_REQUEST};
 use nix::errno::Errno;
 use nix::libc;
 
 use super::QueueConfig;
+use crate::netlink::{Attributes, append_message};
 
 /// `struct nlmsghdr` and `struct nfgenmsg`.
 const HEADER_LENGTH: usize = 16 + 4;
 const ATTRIBUTE_HEADER_LENGTH: usize = 4;
-/// Room for [`configure`].
-const CONFIGURE_LENGTH_MAX: usize = 64;
 /// What [`write_verdict`] may need in front of a payload.
 pub(super) const VERDICT_LENGTH_MAX: usize = HEADER_LENGTH + 12 + 8 + ATTRIBUTE_HEADER_LENGTH;
 
@@ -53,21 +52,19 @@ pub(super) enum Verdict {
 
 /// Binds queue `number` and configures it, all or nothing. To be acknowledged.
 pub(super) fn configure(number: u16, config: QueueConfig) -> Vec<u8> {
-    let flags = [(config.fail_open, libc::NFQA_CFG_F_FAIL_OPEN), (config.gso, libc::NFQA_CFG_F_GSO)];
-    let mask = flags.iter().fold(0, |mask, &(_, flag)| mask | flag as u32);
-    let flags = flags.iter().filter(|(is_set, _)| *is_set).fold(0, |flags, &(_, flag)| flags | flag as u32);
+    const FLAGS: i32 = libc::NFQA_CFG_F_FAIL_OPEN | libc::NFQA_CFG_F_GSO;
+    let fail_open = if config.fail_open { libc::NFQA_CFG_F_FAIL_OPEN } else { 0 };
+    let gso = if config.gso { libc::NFQA_CFG_F_GSO } else { 0 };
     let [range_high, range_low] = config.copy_range.to_be_bytes();
-
-    let mut message = vec![0; CONFIGURE_LENGTH_MAX];
-    let mut writer = Writer { bytes: &mut message, at: HEADER_LENGTH };
-    writer.attribute(libc::NFQA_CFG_CMD, &[libc::NFQNL_CFG_CMD_BIND as u8, 0, 0, 0]);
-    writer.attribute(libc::NFQA_CFG_PARAMS, &[0, 0, range_high, range_low, libc::NFQNL_COPY_PACKET as u8]);
-    writer.attribute(libc::NFQA_CFG_QUEUE_MAXLEN, &config.length.to_be_bytes());
-    writer.attribute(libc::NFQA_CFG_MASK, &mask.to_be_bytes());
-    writer.attribute(libc::NFQA_CFG_FLAGS, &flags.to_be_bytes());
-    let length = writer.at;
-    write_header(&mut message, length, libc::NFQNL_MSG_CONFIG, libc::NLM_F_ACK, number);
-    message.truncate(length);
+    let attributes = Attributes::new()
+        .with_bytes(libc::NFQA_CFG_CMD as u16, &[libc::NFQNL_CFG_CMD_BIND as u8, 0, 0, 0])
+        .with_bytes(libc::NFQA_CFG_PARAMS as u16, &[0, 0, range_high, range_low, libc::NFQNL_COPY_PACKET as u8])
+        .with_u32(libc::NFQA_CFG_QUEUE_MAXLEN as u16, config.length)
+        .with_u32(libc::NFQA_CFG_MASK as u16, FLAGS as u32)
+        .with_u32(libc::NFQA_CFG_FLAGS as u16, (fail_open | gso) as u32);
+    let mut message = Vec::new();
+    let (kind, flags) = (message_type(libc::NFQNL_MSG_CONFIG), NLM_F_REQUEST | NLM_F_ACK);
+    append_message(&mut message, kind.into(), flags, 0, (libc::AF_UNSPEC, number.into()), &attributes);
     message
 }
 
@@ -93,7 +90,7 @@ pub(super) fn write_verdict(room: &mut [u8], number: u16, id: u32, verdict: Verd
         writer.attribute_header(libc::NFQA_PAYLOAD, length);
     }
     let length = written + payload.unwrap_or(0);
-    write_header(message, length, libc::NFQNL_MSG_VERDICT, 0, number);
+    write_header(message, length, number);
     (written, length)
 }
 
@@ -141,11 +138,11 @@ fn parse_packet(message: &[u8]) -> Option<ArrivedPacket> {
     Some(packet)
 }
 
-fn write_header(message: &mut [u8], length: usize, kind: i32, flags: i32, queue: u16) {
+fn write_header(message: &mut [u8], length: usize, queue: u16) {
     let length = u32::try_from(length).expect("a message is little longer than a packet");
     message[..4].copy_from_slice(&length.to_ne_bytes());
-    message[4..6].copy_from_slice(&message_type(kind).to_ne_bytes());
-    message[6..8].copy_from_slice(&((libc::NLM_F_REQUEST | flags) as u16).to_ne_bytes());
+    message[4..6].copy_from_slice(&message_type(libc::NFQNL_MSG_VERDICT).to_ne_bytes());
+    message[6..8].copy_from_slice(&NLM_F_REQUEST.to_ne_bytes());
     // Neither the sequence number nor the port is looked at; the kernel knows who sends.
     message[8..16].fill(0);
     message[16..18].copy_from_slice(&[libc::AF_UNSPEC as u8, libc::NFNETLINK_V0 as u8]);
