@@ -160,6 +160,8 @@ impl Nodes {
                 return Err(Unexpected::Mistake(format!("halod said {code:?}: {message}")));
             }
             Observation::ControlEnded if view.stage == Stage::Leaving => *view = NodeView::default(),
+            // It left in the moment in which it was lost, and reports the end of both.
+            Observation::ControlEnded if self.losses == LossRule::Any && view.stage == Stage::Absent => {}
             Observation::ControlEnded if self.losses == LossRule::Any => {
                 *view = NodeView { stage: Stage::Returning, ..NodeView::default() };
             }

@@ -227,6 +227,19 @@ fn who_hangs_and_is_cut_off_needs_both_to_end() {
 }
 
 #[test]
+fn who_leaves_as_it_is_lost_does_not_come_back() {
+    let scenario = Scenario::parse("x.yaml", &format!("{SOURCE}losses: any\n")).unwrap();
+    let mut stage = Stage::new(&scenario);
+    stage.order(10, Order::Leave(stage.nodes[1]));
+    stage.node_sees(10, 1, Observation::ControlEnded);
+    stage.node_sees(10, 1, Observation::ControlEnded);
+    stage.assign(11, 0, &[1, 2], 3);
+    stage.attach(12, 0, "a1");
+    stage.first_byte(13, "a1");
+    stage.rests();
+}
+
+#[test]
 fn a_restarted_node_is_another_process_and_no_change_of_node() {
     let scenario = scenario();
     let mut stage = Stage::new(&scenario);

@@ -38,6 +38,10 @@ pub struct Flow {
     pub side: Side,
     disguise: Disguise,
     phase: Phase,
+    /// The sequence number of the SYN that began it, if it passed here.
+    syn_sequence: Option<u32>,
+    /// The handshake was completed, whatever has become of the connection since.
+    was_established: bool,
     /// The packet that began it, as the client sent it, until the node has answered.
     syn: Option<Box<[u8]>>,
     /// The sequence number after the last byte that each end sent, as far as it was forwarded.
@@ -73,6 +77,11 @@ impl Flow {
     /// Whether HaloD itself has ended it: whoever still sends on it is told so.
     pub fn is_refused(&self) -> bool {
         self.phase == Phase::Refused
+    }
+
+    /// Whether `syn` is a copy of the one that began it, and was delivered late: its client has gone beyond it.
+    pub fn is_late_copy(&self, syn: &TcpPacket<'_>) -> bool {
+        self.was_established && self.syn_sequence == Some(syn.sequence())
     }
 
     /// Whether an RST may be from who it says: one far from where the stream is, or damaged, is forwarded like any
@@ -302,6 +311,8 @@ impl FlowTable {
             side,
             disguise,
             phase: Phase::SynSent,
+            syn_sequence: Some(syn.sequence()),
+            was_established: false,
             syn: None,
             sent,
             last_active: now,
@@ -329,6 +340,8 @@ impl FlowTable {
             side,
             disguise,
             phase,
+            syn_sequence: None,
+            was_established: true,
             syn: None,
             sent: Sent::default(),
             last_active: now - idle,
@@ -383,6 +396,7 @@ impl FlowTable {
     fn enter(&mut self, now: Instant, place: usize, phase: Phase) {
         let flow = &mut self.flows[place];
         let before = std::mem::replace(&mut flow.phase, phase);
+        flow.was_established |= flow.phase() == FlowPhase::Established;
         if phase != before {
             flow.syn = None;
             let old = (flow.due, place);

@@ -214,7 +214,7 @@ impl Rewrite {
         }
         let Some((side, route)) = self.services.locate(destination) else { return Decision::Now(Verdict::Accept) };
         let key = FlowKey { client: source, service: destination };
-        if packet.flags().is_initial_syn() && !self.is_pinned(key) {
+        if packet.flags().is_initial_syn() && !self.is_pinned(key, packet) {
             return self.begin(now, packet, side, route);
         }
         let Some(flow) = self.flows.sent_by_client(source, destination) else {
@@ -275,12 +275,12 @@ impl Rewrite {
         flow.is_refused() || !self.routing.members.contains_key(&flow.session)
     }
 
-    /// Whether a SYN between these ends belongs to a flow that goes on: a retransmission, or one that the node has to
-    /// challenge. After an end, or if the node is gone, it begins a new flow.
-    fn is_pinned(&self, key: FlowKey) -> bool {
-        self.flows.sent_by_client(key.client, key.service).is_some_and(|flow| match flow.phase() {
-            FlowPhase::HalfOpen | FlowPhase::Established => self.routing.members.contains_key(&flow.session),
-            FlowPhase::Ended => false,
+    /// Whether a SYN between these ends belongs to a flow that is there: a retransmission, one that the node has to
+    /// challenge, or a copy that comes late. Any other begins a new flow after an end, or if the node is gone.
+    fn is_pinned(&self, key: FlowKey, syn: &TcpPacket<'_>) -> bool {
+        self.flows.sent_by_client(key.client, key.service).is_some_and(|flow| {
+            let goes_on = flow.phase() != FlowPhase::Ended && self.routing.members.contains_key(&flow.session);
+            goes_on || flow.is_late_copy(syn)
         })
     }
 

@@ -70,7 +70,16 @@ impl Bench {
     }
 
     fn pass(&mut self, first: Stage, from: &str, to: &str, flags: TcpFlags) -> String {
-        let mut packet = self.packet(from, to, flags);
+        self.pass_segment(first, segment(from, to, flags))
+    }
+
+    /// The SYN of another connection between the same ends.
+    fn begin_again(&mut self, from: &str, to: &str) -> String {
+        self.pass_segment(Stage::Ingress, TcpSegment { sequence: 1 << 24, ..segment(from, to, SYN) })
+    }
+
+    fn pass_segment(&mut self, first: Stage, segment: TcpSegment<'_>) -> String {
+        let mut packet = self.bytes_of(&segment);
         let verdict = self.plane.handle(self.now, first, self.checksum, &mut packet);
         let checksum = match verdict {
             Verdict::Drop | Verdict::Answer(_) | Verdict::Marked(_) | Verdict::Doubt(_) => {
@@ -87,9 +96,13 @@ impl Bench {
     }
 
     fn packet(&self, from: &str, to: &str, flags: TcpFlags) -> Vec<u8> {
-        let mut packet = segment(from, to, flags).to_bytes();
+        self.bytes_of(&segment(from, to, flags))
+    }
+
+    fn bytes_of(&self, segment: &TcpSegment<'_>) -> Vec<u8> {
+        let mut packet = segment.to_bytes();
         if self.checksum == Checksum::Partial {
-            let checksum = if at(from).is_ipv4() { 20 + 16 } else { 40 + 16 };
+            let checksum = if segment.source.is_ipv4() { 20 + 16 } else { 40 + 16 };
             packet[checksum..checksum + 2].copy_from_slice(&[0xBE, 0xEF]);
         }
         packet
@@ -213,7 +226,25 @@ fn a_new_syn_after_the_end_goes_to_the_owner_of_now() {
     assert_eq!(bench.forward(client, service, SYN), "203.0.113.1:5000 > 10.0.0.2:8000", "the node has to challenge it");
     bench.forward(client, service, FIN_ACK);
     bench.forward("10.0.0.2:8000", client, FIN_ACK);
-    bench.connect(client, service, client, "10.0.0.1:8000");
+    assert_eq!(bench.begin_again(client, service), "203.0.113.1:5000 > 10.0.0.1:8000");
+}
+
+#[test]
+fn a_late_copy_of_a_syn_begins_no_flow() {
+    let mut bench = Bench::new();
+    bench.connect(CLIENT, SERVICE, CLIENT, NODE);
+    bench.own(&[1, 1, 1, 1], &[1, 2], BTreeMap::new());
+    bench.forward(CLIENT, SERVICE, FIN_ACK);
+    bench.forward(NODE, CLIENT, FIN_ACK);
+    assert_eq!(bench.forward(CLIENT, SERVICE, SYN), "203.0.113.1:5000 > 10.0.0.2:8000");
+    assert_eq!(
+        bench.forward(NODE, CLIENT, FIN_ACK),
+        "192.0.2.1:8003 > 203.0.113.1:5000",
+        "what the client still lacks"
+    );
+    bench.lose(&[1, 1, 1, 1], &[1]);
+    assert_eq!(bench.forward(CLIENT, SERVICE, SYN), "RST 192.0.2.1:8003 > 203.0.113.1:5000");
+    assert_eq!(bench.begin_again(CLIENT, SERVICE), "203.0.113.1:5000 > 10.0.0.1:8000");
 }
 
 /// Packets whose checksums are left to the network card, or that the kernel has joined.
@@ -360,7 +391,7 @@ fn an_ended_flow_is_reset_with_the_number_that_comes_next() {
     );
     assert_eq!(bench.forward(NODE, CLIENT, ACK), "RST 203.0.113.1:5000 > 10.0.0.2:8000", "nothing passes any more");
     assert_eq!(bench.forward(CLIENT, SERVICE, ACK), "RST 192.0.2.1:8003 > 203.0.113.1:5000");
-    bench.connect(CLIENT, SERVICE, CLIENT, NODE);
+    assert_eq!(bench.begin_again(CLIENT, SERVICE), "203.0.113.1:5000 > 10.0.0.2:8000");
 }
 
 #[test]
