@@ -99,11 +99,11 @@ enum EngineChoice {
 /// A data plane of HaloD.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 enum PlaneChoice {
-    /// Userspace rewrites every packet.
-    #[default]
-    Rewrite,
     /// Userspace decides, the kernel rewrites.
+    #[default]
     Steer,
+    /// Userspace rewrites every packet.
+    Rewrite,
 }
 
 impl From<PlaneChoice> for PlaneKind {

@@ -21,8 +21,12 @@ mod obstacle;
 #[path = "support/skip.rs"]
 mod skip;
 
-const STAGES: [(Engine, PlaneKind); 3] =
-    [(Engine::Kernel, PlaneKind::Rewrite), (Engine::Sim, PlaneKind::Rewrite), (Engine::Sim, PlaneKind::Steer)];
+const STAGES: [(Engine, PlaneKind); 4] = [
+    (Engine::Kernel, PlaneKind::Steer),
+    (Engine::Kernel, PlaneKind::Rewrite),
+    (Engine::Sim, PlaneKind::Steer),
+    (Engine::Sim, PlaneKind::Rewrite),
+];
 
 fn main() -> ExitCode {
     // Two runs at a time would only slow each other down.

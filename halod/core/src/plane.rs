@@ -30,9 +30,9 @@ use crate::wire::{Checksum, Reset};
 #[serde(rename_all = "snake_case")]
 pub enum PlaneKind {
     /// Every packet is rewritten in userspace.
-    #[default]
     Rewrite,
     /// Userspace decides, the kernel rewrites.
+    #[default]
     Steer,
 }
 

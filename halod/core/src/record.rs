@@ -5,7 +5,7 @@
 //! killed. Several records may stand one after another in a file.
 //!
 //! ```text
-//! {"halod_record":1,"by":"0.1.0","at":61204,"cluster":{"routes":24,...},"plane":{...}}
+//! {"halod_record":2,"by":"0.1.0","at":61204,"cluster":{"routes":24,...},"kind":"steer","plane":{...}}
 //! [8120553,{"cluster":{"opened":{"conn":1,"peer":"10.1.0.1","token":"1f0c..."}}}]
 //! [8431007,{"publish":{"epoch":1,"masquerades":{}}}]
 //! [9120018,{"packet":{"stage":"ingress","headers":"45000028...","payload":517}}]
@@ -33,7 +33,7 @@ use crate::time::Instant;
 use crate::wire::Checksum;
 
 /// The version of the format that this crate reads and writes.
-pub const RECORD_VERSION: u64 = 1;
+pub const RECORD_VERSION: u64 = 2;
 
 /// What the core was made from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,7 +47,6 @@ pub struct Head {
     /// The policy of the cluster.
     pub cluster: ClusterConfig,
     /// Which plane.
-    #[serde(default)]
     pub kind: PlaneKind,
     /// The config of the plane.
     pub plane: PlaneConfig,

@@ -164,7 +164,7 @@ fn what_is_no_line_is_refused() {
     for (former, latter) in [("\"pace\":1000", "\"pace\":0"), ("\"routes\":24", "\"routes\":25"), ("100000000", "0")] {
         check(&line.replacen(former, latter, 1), "a config that HaloD refuses", 0);
     }
-    assert_eq!(Line::parse(br#"{"halod_record":2,"new":[]}"#), Err(LineError::WrongVersion(2)));
+    assert_eq!(Line::parse(br#"{"halod_record":3,"new":[]}"#), Err(LineError::WrongVersion(3)));
 }
 
 /// Everything that the core asks a TCP packet for.

@@ -383,9 +383,10 @@ impl Steer {
         let ports = Side::ALL.map(|side| (side, self.services.ports.port(side, route)));
         self.changes.direct(ports, after.map(|owner| &**owner));
         if let Some(after) = after {
-            // It has returned: what was at this node is in order again.
+            // It has returned: what is at this node is in order again, but for what was ended meanwhile.
             let (mut flows, session) = (Vec::new(), after.session);
-            self.flows.visit(route, session, &mut |flow| flows.push(flow.key));
+            let goes_on = |flow: &FlowView| flow.phase != FlowPhase::Ended;
+            self.flows.visit(route, session, &mut |flow| flows.extend(goes_on(&flow).then_some(flow.key)));
             flows.into_iter().for_each(|key| self.flows.remove(key.client, key.service));
         }
         if before.is_some_and(|owner| self.routing.members.contains_key(&owner.session)) {

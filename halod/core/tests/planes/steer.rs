@@ -226,3 +226,13 @@ fn a_route_that_returns_takes_its_flows_out_of_the_drain() {
     bench.own(&[1, 1, 2, 2], &[1, 2]);
     assert_eq!(bench.browsers_at(1, 1), []);
 }
+
+#[test]
+fn what_was_ended_before_its_route_returned_is_still_told() {
+    let mut bench = Bench::new();
+    bench.own(&[2, 1, 2, 2], &[1, 2]);
+    bench.survey(&[entry(TO_N1, N1, Progress::Established)]);
+    bench.plane.end(bench.now, flow(CLIENT, TO_N1), Toward::Both);
+    bench.own(&[1, 1, 2, 2], &[1, 2]);
+    assert_eq!(bench.send(Tracking::New, CLIENT, TO_N1, ACK), format!("RST {TO_N1} > {CLIENT}"));
+}
