@@ -14,8 +14,8 @@ fn a_drain_names_browsers_first_the_most_recent_before_others() {
     let mut bench = Bench::new(2, 0);
     bench.join(1);
     bench.flows.0 = [
-        browser_flow(1001, FlowPhase::Established, 1),
         browser_flow(1002, FlowPhase::Established, 2),
+        browser_flow(1001, FlowPhase::Established, 1),
         browser_flow(1003, FlowPhase::HalfOpen, 3),
         browser_flow(1004, FlowPhase::Ended, 4),
     ]
@@ -171,4 +171,104 @@ fn a_cleared_suspect_hears_again_what_it_may_have_missed() {
     bench.answer_redial(1, 1, FromNode::Hello(hello(1)));
     let text = bench.pass(Duration::from_millis(20));
     assert_eq!(text, "n101 <- reconnect 2 browser [203.0.113.1:1001] left 0\n");
+}
+
+#[test]
+fn who_waits_to_be_named_goes_with_its_node() {
+    let mut bench = Bench::new(2, 0);
+    bench.join(1);
+    bench.flows.0 = crowd();
+    bench.join(2);
+    bench.pass(Duration::from_millis(1));
+    bench.disconnect(1);
+    bench.refuse_redial(1);
+    assert!(!bench.pass(HEARTBEAT).contains("reconnect"));
+}
+
+#[test]
+fn who_waits_to_be_named_when_its_drain_is_over_is_forgotten() {
+    let mut bench = Bench::new(2, 0);
+    bench.join(1);
+    bench.join(2);
+    assert_eq!(bench.pass(Duration::from_millis(1)), "n1 <- reconnect 2 browser [] left 0\n");
+    // Connections whose handshake was under way.
+    bench.flows.0 = crowd();
+    bench.say(1, drained(2, 2));
+    assert!(bench.pass(HEARTBEAT).contains("reconnect"));
+    bench.flows.0.clear();
+    bench.pass(HEARTBEAT);
+    assert_eq!(bench.pass(HEARTBEAT), "");
+}
+
+#[test]
+fn who_waited_to_be_named_waits_again_when_a_suspect_is_cleared() {
+    let mut bench = Bench::new(2, 0);
+    bench.join(1);
+    bench.flows.0 = crowd();
+    bench.join(2);
+    bench.pass(Duration::from_millis(1));
+    bench.disconnect(1);
+    bench.answer_redial(1, 1, FromNode::Hello(hello(1)));
+    let text = bench.pass(Duration::from_millis(30));
+    assert!(text.lines().all(|line| line.starts_with("n101 <- reconnect 2 browser [")), "{text}");
+    assert!(text.contains("left 29"), "{text}");
+}
+
+#[test]
+fn only_what_was_named_can_be_drained() {
+    let mut bench = Bench::new(2, 0);
+    bench.join(1);
+    bench.flows.0 = crowd();
+    bench.join(2);
+    let wrong = "n1 <- error Unexpected\n";
+    bench.pass(Duration::from_millis(1));
+    assert_eq!(bench.say(1, drained(2, 2)), wrong, "most have not been named");
+    bench.flows.0.truncate(1);
+    bench.pass(Duration::from_secs(3));
+    assert_eq!(bench.say(1, drained(2, 1)), wrong, "another epoch");
+    assert_eq!(bench.say(1, drained(2, 2)), "");
+}
+
+#[test]
+fn what_is_said_of_a_drain_that_is_over_is_no_mistake() {
+    let mut bench = Bench::new(2, 0);
+    bench.join(1);
+    bench.join(2);
+    bench.pass(Duration::from_millis(1));
+    bench.say(1, drained(2, 2));
+    bench.pass(HEARTBEAT);
+    bench.disconnect(2);
+    bench.refuse_redial(2);
+    assert_eq!(bench.say(1, drained(2, 2)), "", "though another node was lost since");
+    assert_eq!(bench.say(1, drained(2, 1)), "");
+    assert_eq!(bench.say(1, drained(2, 3)), "n1 <- error Unexpected\n");
+}
+
+#[test]
+fn a_node_that_has_drained_is_kept_as_long_as_connections_are_seen() {
+    let app = FlowView { side: Side::App, ..browser_flow(2001, FlowPhase::Established, 50) };
+    for left in [app, browser_flow(1001, FlowPhase::Established, 0)] {
+        let mut bench = Bench::new(1, 1);
+        bench.join(1);
+        bench.join(2);
+        bench.say(1, FromNode::Leave);
+        bench.pass(Duration::from_millis(1));
+        bench.flows.0 = vec![(route(1), SessionId(1), left)];
+        assert_eq!(bench.say(1, drained(1, 2)), "");
+        assert!(!bench.live(&[1, 2], HEARTBEAT * 2).contains("closed"));
+        bench.flows.0.clear();
+        assert!(bench.live(&[1, 2], HEARTBEAT * 2).contains("n1 closed"));
+    }
+}
+
+#[test]
+fn time_that_the_daemon_lost_is_not_taken_from_a_drain() {
+    let mut bench = Bench::new(2, 0);
+    bench.join(1);
+    bench.flows.0 = vec![(route(2), SessionId(1), browser_flow(1001, FlowPhase::Established, 0))];
+    bench.join(2);
+    assert!(!bench.live(&[1, 2], DRAIN - HEARTBEAT * 2).contains("end "));
+    bench.now = bench.now + HEARTBEAT * 10;
+    assert!(!bench.pass(HEARTBEAT / 2).contains("end "));
+    assert!(bench.live(&[1, 2], HEARTBEAT * 3).contains("end 203.0.113.1:1001 toward Both"));
 }

@@ -65,6 +65,17 @@ fn a_redial_that_breaks_or_comes_late_proves_nothing() {
 }
 
 #[test]
+fn a_suspect_proves_itself_on_one_connection() {
+    let mut bench = Bench::new(2, 0);
+    bench.join(1);
+    bench.disconnect(1);
+    for number in [101, 102] {
+        bench.cluster.redialed(SessionId(1), conn(number));
+    }
+    assert_eq!(bench.outputs(), "n102 closed\n");
+}
+
+#[test]
 fn a_newcomer_of_a_name_waits_for_the_holder_to_prove_itself() {
     let mut bench = Bench::new(2, 0);
     bench.join(1);
@@ -136,6 +147,9 @@ fn two_wait() -> Bench {
     bench
 }
 
+/// How a connection ceases to wait. Returns what is said to it.
+type WayOut = fn(&mut Bench) -> String;
+
 #[test]
 fn who_no_longer_waits_for_a_name_takes_nobody_with_it() {
     let crowd = |bench: &mut Bench| {
@@ -148,7 +162,7 @@ fn who_no_longer_waits_for_a_name_takes_nobody_with_it() {
         bench.cluster.receive(bench.now, conn(4), Err(DecodeError::LineTooLong));
         bench.outputs()
     };
-    let ways: [(&str, fn(&mut Bench) -> String); 4] = [
+    let ways: [(&str, WayOut); 4] = [
         ("n4 closed\n", |bench| bench.say(4, FromNode::Leave)),
         ("", |bench| bench.disconnect(4)),
         ("n4 <- error LineTooLong\nn4 closed\n", garbage),
