@@ -154,8 +154,11 @@ impl Nodes {
                 view.draining.remove(&(route, epoch));
             }
             // A process that died may still hold the name, and another one wait for it.
-            Observation::Rejected { code: ErrorCode::NameTaken | ErrorCode::AddressTaken, .. }
-                if self.losses == LossRule::Any => {}
+            // Or its `hello` was under way for too long, behind a link that had lost it again and again.
+            Observation::Rejected {
+                code: ErrorCode::NameTaken | ErrorCode::AddressTaken | ErrorCode::HelloExpected,
+                ..
+            } if self.losses == LossRule::Any => {}
             Observation::Rejected { code, message } => {
                 return Err(Unexpected::Mistake(format!("halod said {code:?}: {message}")));
             }
