@@ -13,7 +13,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use halod_core::cluster::{Cluster, ClusterConfig, ConnId, Output};
 use halod_core::flow::SourcePorts;
 use halod_core::ids::{RouteId, Side};
-use halod_core::plane::{PlaneConfig, Rewrite, Stage, Verdict};
+use halod_core::plane::{PlaneConfig, Rewrite, Seen, Stage, Verdict};
 use halod_core::protocol::{Endpoints, FromNode, Hello, Incarnation, PROTOCOL_VERSION, Token};
 use halod_core::record::write_packet;
 use halod_core::route_table::{Move, RouteTable};
@@ -147,7 +147,7 @@ fn record(c: &mut Criterion) {
                 lines.clear();
                 write_packet(
                     Instant::from_nanos(1 << 40),
-                    Stage::Ingress,
+                    Seen::Stage(Stage::Ingress),
                     Checksum::Ready,
                     black_box(&mut packet),
                     &mut lines,

@@ -17,12 +17,20 @@ const HEADROOM: usize = VERDICT_LENGTH_MAX;
 /// What a message has besides the payload: some 150 bytes, with all that the kernel may tell of a packet.
 const METADATA_MAX: usize = 1024;
 
+/// Bytes that are taken at a time, as far as it can be known: what was received is still in the core's cache when it is
+/// sent back, and the next batch does not wait long.
+const BYTES_AIM: usize = 1024 * 1024;
+/// Packets that are taken at a time however long they are.
+const PACKETS_MIN: usize = 16;
+
 /// Packets that were taken from the kernel together.
 pub struct Batch {
     slots: Box<[Slot]>,
     headers: MultiHeaders<()>,
     /// Slots that are in use.
     filled: usize,
+    /// Slots to be filled at the next time.
+    wanted: usize,
 }
 
 /// A packet that waits for its verdict.
@@ -43,12 +51,12 @@ pub(super) struct Slot {
 }
 
 impl Batch {
-    /// As many packets as are taken at a time. What a system call costs is spread over 64 packets by then.
+    /// As many packets as are taken at a time; fewer if they are long.
     pub const PACKETS_MAX: usize = 64;
 
     pub(super) fn new(queue: u16, copy_range: u16) -> Self {
         let slots = (0..SLOTS).map(|_| Slot::new(queue, copy_range)).collect();
-        Self { slots, headers: MultiHeaders::preallocate(SLOTS, None), filled: 0 }
+        Self { slots, headers: MultiHeaders::preallocate(SLOTS, None), filled: 0, wanted: SLOTS }
     }
 
     /// Its packets, in the order in which they were queued.
@@ -62,7 +70,8 @@ impl Batch {
         let mut slots = self.slots.iter_mut();
         let mut rooms: [_; SLOTS] =
             std::array::from_fn(|_| [IoSliceMut::new(slots.next().expect("there are as many slots").room())]);
-        match recvmmsg(socket, &mut self.headers, &mut rooms, MsgFlags::MSG_WAITFORONE, None) {
+        let rooms = &mut rooms[..self.wanted];
+        match recvmmsg(socket, &mut self.headers, rooms, MsgFlags::MSG_WAITFORONE, None) {
             Ok(messages) => {
                 for (length, message) in lengths.iter_mut().zip(messages) {
                     *length = message.bytes;
@@ -72,7 +81,12 @@ impl Batch {
             Err(Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
         }
-        for (slot, &length) in self.slots.iter_mut().zip(&lengths[..self.filled]) {
+        let lengths = &lengths[..self.filled];
+        // The next packets will be about as long.
+        if let Some(wanted) = (BYTES_AIM * self.filled).checked_div(lengths.iter().sum()) {
+            self.wanted = wanted.clamp(PACKETS_MIN, SLOTS);
+        }
+        for (slot, &length) in self.slots.iter_mut().zip(lengths) {
             if let Arrival::Answer(Err(error)) = slot.fill(length) {
                 tracing::debug!(%error, "the kernel refused a verdict");
             }
