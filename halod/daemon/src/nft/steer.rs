@@ -52,6 +52,7 @@ pub struct SteerRules {
 }
 
 type AddressMap<K> = BTreeMap<(IpVersion, K), SocketAddr>;
+type AddressChanges<K> = BTreeMap<(IpVersion, K), Option<SocketAddr>>;
 
 /// What the kernel knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -111,7 +112,7 @@ impl SteerRules {
         transaction: &mut Transaction,
         map: Set,
         version: IpVersion,
-        (known, changes): (&AddressMap<K>, &BTreeMap<(IpVersion, K), Option<SocketAddr>>),
+        (known, changes): (&AddressMap<K>, &AddressChanges<K>),
         bytes: impl Fn(&K) -> Vec<u8>,
     ) {
         let (mut removed, mut added) = (Vec::new(), Vec::new());
@@ -160,7 +161,7 @@ impl Known {
     }
 }
 
-fn change<K: Ord>(known: &mut AddressMap<K>, changes: BTreeMap<(IpVersion, K), Option<SocketAddr>>) {
+fn change<K: Ord>(known: &mut AddressMap<K>, changes: AddressChanges<K>) {
     for (key, address) in changes {
         match address {
             Some(address) => known.insert(key, address),
@@ -224,7 +225,7 @@ fn chains(spec: &RulesSpec, queue: QueueExpression) -> Vec<Chain> {
     let write = RuleWriter { spec, queue };
     let chain = |name, kind, hook, priority, rules: Vec<Rule>| Chain { name, kind, hook, priority, rules };
     let (prerouting, output) = (libc::NF_INET_PRE_ROUTING, libc::NF_INET_LOCAL_OUT);
-    let decide = [write.watched(), write.to_services(Tracked::New), write.from_nodes(Tracked::New), write.invalid()];
+    let decide = [write.watched(), write.to_services(Tracked::New), write.of_nodes(Tracked::New), write.invalid()];
     let decide_own = [write.decided(), write.to_services(Tracked::New)];
     let mut chains = vec![
         chain("untracked", "filter", output, -300, write.own_packets(Expressions::untracked)),
@@ -285,7 +286,7 @@ impl RuleWriter<'_> {
         self.services().into_iter().map(rule).collect()
     }
 
-    fn from_nodes(&self, tracked: Tracked) -> Vec<Rule> {
+    fn of_nodes(&self, tracked: Tracked) -> Vec<Rule> {
         let rule = |family| {
             let matched = from_node(family).tracked_as(&[tracked]);
             ("queue what comes from nodes".into(), self.queued(matched, of_packet(tracked)))
@@ -294,7 +295,7 @@ impl RuleWriter<'_> {
     }
 
     fn invalid(&self) -> Vec<Rule> {
-        [self.to_services(Tracked::Invalid), self.from_nodes(Tracked::Invalid)].concat()
+        [self.to_services(Tracked::Invalid), self.of_nodes(Tracked::Invalid)].concat()
     }
 
     fn strays(&self) -> Vec<Rule> {
