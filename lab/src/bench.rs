@@ -2,6 +2,7 @@
 
 mod distribution;
 pub mod failover;
+pub mod router;
 pub mod sim;
 
 pub use distribution::Distribution;

@@ -1,5 +1,6 @@
 //! `lab bench`: repeated measurements, a line of progress, and their report at the end.
 
+mod router;
 mod sim;
 
 use std::fs;
@@ -29,6 +30,17 @@ pub(super) enum Bench {
     /// Where HAProxy is installed, the same losses behind it. Exit status 3 if the machine was too busy to trust the longest
     /// times.
     Failover(FailoverArguments),
+    /// Measure HaloD beside plain forwarding, NAT by nftables, HAProxy and nginx: new connections, requests, bulk, and what
+    /// they cost.
+    ///
+    /// A client, a router and a server are made, each in a network namespace of its own, and connected by veth pairs; each
+    /// contender in turn is the router. The load is that of wrk and iperf3, the server nginx. What is not installed is named,
+    /// and its figures are left out.
+    ///
+    /// Processor time of the router is that of the whole machine, less what the same load takes in the same round without a
+    /// router: the kernel's work for packets belongs to no process and to no namespace. Exit status 3 if the machine had so
+    /// much other work that the figures say nothing.
+    Router(router::RouterArguments),
     /// Simulate the standard crash over and over on one core, and say how fast that is.
     Sim(sim::SimArguments),
 }
@@ -57,6 +69,7 @@ impl Bench {
     pub(super) fn run(self) -> Exit {
         let arguments = match self {
             Bench::Failover(arguments) => arguments,
+            Bench::Router(arguments) => return arguments.run(),
             Bench::Sim(arguments) => return arguments.run(),
         };
         match arguments.measure() {

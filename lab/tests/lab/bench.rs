@@ -7,8 +7,10 @@ use serde_json::Value;
 
 use crate::{Test, lab};
 
-pub(crate) const TESTS: &[Test] =
-    &[("bench_failover_writes_its_figures_for_each_cell", None, bench_failover_writes_its_figures_for_each_cell)];
+pub(crate) const TESTS: &[Test] = &[
+    ("bench_failover_writes_its_figures_for_each_cell", None, bench_failover_writes_its_figures_for_each_cell),
+    ("bench_router_writes_its_figures_for_each_contender", None, bench_router_writes_its_figures_for_each_contender),
+];
 
 fn bench_failover_writes_its_figures_for_each_cell() {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-failover.json");
@@ -55,6 +57,29 @@ fn bench_failover_writes_its_figures_for_each_cell() {
         }
     }
     assert!(stdout.contains("\nfirst FIN or RST -> new table, ms: p50 "), "{stdout}");
+}
+
+fn bench_router_writes_its_figures_for_each_contender() {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-router.json");
+    let words = "bench router --rounds 1 --seconds 1 --only halod-rewrite --json";
+    let run = lab(&words.split(' ').collect::<Vec<_>>()).arg(&path).output().unwrap();
+    let stdout = String::from_utf8(run.stdout).unwrap();
+    let figures: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    fs::remove_file(&path).unwrap();
+
+    // A machine that is busy with other tests may have no time to itself.
+    let status = if figures["valid"].as_bool().unwrap() { 0 } else { 3 };
+    assert_eq!(run.status.code(), Some(status), "{stdout}");
+    assert_eq!(figures["rounds"], 1);
+    let contenders = figures["contenders"].as_object().unwrap();
+    assert_eq!(contenders.keys().collect::<Vec<_>>(), ["direct", "halod-rewrite"]);
+    // Without wrk, iperf3 or nginx there is nothing to see, and the report says so.
+    let left_out = figures["left_out"].as_array().unwrap();
+    for key in ["conns_per_s", "reqs_per_s", "p50_us", "p99_us", "bulk_gbit_s", "process_cpu_s_per_gb"] {
+        let figure = &contenders["halod-rewrite"][key];
+        assert!(figure.as_f64().map_or(!left_out.is_empty(), |figure| figure > 0.0), "{key}: {figure}");
+    }
+    assert!(stdout.contains("\nratios to plain / to nft-dnat\n"), "{stdout}");
 }
 
 /// A distribution: ordered, and of so many numbers if that is known.

@@ -3,9 +3,11 @@
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rtnetlink::packet_route::address::AddressHeaderFlags;
-use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
+use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth};
+use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
 
 /// How an interface is to be.
 #[derive(Debug, Clone, Copy)]
@@ -72,6 +74,16 @@ pub(super) fn add_route(route: &Route<'_>) -> io::Result<()> {
         }
     };
     with_handle(async |handle| handle.route().add(message).execute().await)
+}
+
+/// Makes a pair of connected interfaces, down both: `name` here and `peer_name` in the namespace `peer`.
+pub(super) fn add_veth(name: &str, peer: BorrowedFd<'_>, peer_name: &str) -> io::Result<()> {
+    let peer = LinkUnspec::new_with_name(peer_name).setns_by_fd(peer.as_raw_fd()).build();
+    let pair = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
+        .name(name)
+        .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
+        .build();
+    with_handle(async |handle| handle.link().add(pair).execute().await)
 }
 
 fn mixed_versions(route: &Route<'_>) -> io::Error {

@@ -77,6 +77,15 @@ impl Netns {
         self.run(|| netlink::add_route(route))?
     }
 
+    /// Connects it with another one by a pair of interfaces, which are down: `name` here, `peer_name` there.
+    ///
+    /// # Errors
+    ///
+    /// If either name is taken, or what rtnetlink says.
+    pub fn add_veth(&self, name: &str, peer: &Netns, peer_name: &str) -> io::Result<()> {
+        self.run(|| netlink::add_veth(name, peer.as_fd(), peer_name))?
+    }
+
     /// The descriptor to hand to another process: `nsenter --net=/proc/PID/fd/FD`.
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()

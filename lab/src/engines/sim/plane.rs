@@ -14,14 +14,14 @@ use super::netfilter::Netfilter;
 
 /// A plane, and what it needs of a kernel.
 pub(super) enum Plane {
-    Rewrite(Rewrite),
+    Rewrite(Box<Rewrite>),
     Steer(Box<Netfilter>),
 }
 
 impl Plane {
     pub(super) fn new(kind: PlaneKind, config: PlaneConfig, masquerade: bool) -> Self {
         match kind {
-            PlaneKind::Rewrite => Self::Rewrite(Rewrite::new(config)),
+            PlaneKind::Rewrite => Self::Rewrite(Box::new(Rewrite::new(config))),
             PlaneKind::Steer => Self::Steer(Box::new(Netfilter::new(config, masquerade))),
         }
     }
@@ -92,7 +92,7 @@ impl Plane {
     /// The flows, for whoever decides about them.
     pub(super) fn flows(&mut self, now: Instant) -> &dyn Flows {
         match self {
-            Self::Rewrite(plane) => plane,
+            Self::Rewrite(plane) => &**plane,
             Self::Steer(plane) => {
                 plane.survey(now);
                 &plane.steer

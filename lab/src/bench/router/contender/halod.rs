@@ -1,0 +1,78 @@
+//! HaloD itself: the real daemon, as a process in the router's namespace, with one node and one route. Requests go by the
+//! route's browser port, bulk by its app port.
+
+use std::net::TcpStream;
+use std::time::Duration;
+
+use super::Router;
+use super::registrar::Registrar;
+use crate::bench::router::service::Service;
+use crate::bench::router::setting::{CONTROL, Setting, Target};
+use crate::engines::kernel::daemon::SUBCOMMAND;
+use crate::engines::kernel::process::command;
+
+/// The daemon and its node.
+struct Halod {
+    daemon: Service,
+    // Dropped after the daemon, which would take its end for the loss of a node.
+    _node: Registrar,
+}
+
+impl Router for Halod {
+    fn target(&self) -> Target {
+        Target::SERVICE
+    }
+
+    fn processor_time(&self) -> anyhow::Result<Option<Duration>> {
+        self.daemon.processor_time().map(Some)
+    }
+
+    fn stop(self: Box<Self>) -> anyhow::Result<()> {
+        self.daemon.stop()
+    }
+}
+
+/// Where the system lacks what a plane needs, the daemon takes another one, and says so.
+pub(super) fn obstacle(setting: &Setting, plane: &str) -> anyhow::Result<Option<String>> {
+    let halod = Halod::start(setting, plane)?;
+    let other = halod.daemon.log().lines().find(|line| line.contains("the plane `")).map(str::to_owned);
+    halod.daemon.stop()?;
+    Ok(other)
+}
+
+/// `plane` is what the config calls it.
+pub(super) fn start<'a>(setting: &'a Setting, plane: &str) -> anyhow::Result<Box<dyn Router + 'a>> {
+    Ok(Box::new(Halod::start(setting, plane)?))
+}
+
+impl Halod {
+    fn start(setting: &Setting, plane: &str) -> anyhow::Result<Self> {
+        let mut halod = command(&setting.router, "/proc/self/exe")?;
+        halod.args([SUBCOMMAND, "run", "--config", "-"]);
+        let mut daemon = Service::start("halod", halod, &config(plane), &setting.folder)?;
+        daemon.await_ready(|| Ok(setting.router.run(|| TcpStream::connect(CONTROL))?.is_ok()))?;
+        let node = Registrar::register(&setting.server, CONTROL, Target::SERVER.web, Target::SERVER.bulk)?;
+        Ok(Self { daemon, _node: node })
+    }
+}
+
+/// Heartbeats are rare and may be late: it is the packet path that is measured.
+fn config(plane: &str) -> String {
+    let Target { web, bulk } = Target::SERVICE;
+    format!(
+        "[router]\n\
+         routes = 1\n\
+         addresses = [\"{}\"]\n\
+         browser_ports = \"{web}-{web}\"\n\
+         app_ports = \"{bulk}-{bulk}\"\n\
+         control = [\"{CONTROL}\"]\n\
+         plane = \"{plane}\"\n\
+         [cluster]\n\
+         reserve = 0\n\
+         heartbeat = \"1s\"\n\
+         misses = 10\n",
+        web.ip(),
+        web = web.port(),
+        bulk = bulk.port()
+    )
+}
