@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use halod_core::cluster::ClusterConfig;
 use halod_core::ids::{Epoch, NodeId, Side};
-use halod_core::plane::{PlaneConfig, Stage};
+use halod_core::plane::{PlaneConfig, PlaneKind, Stage};
 use halod_core::routing::{Member, Routing, SessionId};
 use halod_core::service::ServicePorts;
 use halod_core::time::Instant;
@@ -97,7 +97,7 @@ pub(crate) struct Monitor {
 
 impl Monitor {
     /// A watch of a HaloD with this config.
-    pub(crate) fn new(cluster: &ClusterConfig, plane: &PlaneConfig) -> Self {
+    pub(crate) fn new(cluster: &ClusterConfig, kind: PlaneKind, plane: &PlaneConfig) -> Self {
         Self {
             tables: Tables::new(cluster.routes),
             ports: plane.ports,
@@ -111,7 +111,7 @@ impl Monitor {
             members: BTreeMap::new(),
             gone: BTreeSet::new(),
             dead: BTreeMap::new(),
-            flows: Flows::default(),
+            flows: Flows::new(kind),
             pace: Pace::new(cluster.pace),
             broken: None,
         }

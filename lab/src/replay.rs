@@ -57,7 +57,7 @@ impl Replay {
     /// A core as the daemon made it.
     pub fn new(head: Head) -> Self {
         Self {
-            monitor: Monitor::new(&head.cluster, &head.plane),
+            monitor: Monitor::new(&head.cluster, head.kind, &head.plane),
             summary: Summary::new(&head),
             cluster: Cluster::new(head.at, head.cluster),
             plane: Plane::new(head.kind, head.plane),

@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use halod_core::mutant::{self, Mutant};
+use halod_core::plane::PlaneKind;
 use lab::catalogue::Catalogue;
 use lab::engines::sim::world::World;
 use lab::fuzz::Hunt;
@@ -72,8 +73,7 @@ struct Catch {
 impl Catch {
     /// What finds the variant that is made now: every scenario and the first seed, or the first scenario or else seed.
     fn of(scenarios: &[Scenario], all: bool) -> Self {
-        let catching =
-            scenarios.iter().filter(|scenario| replay(scenario).is_err()).map(|scenario| scenario.name.clone());
+        let catching = scenarios.iter().filter(|scenario| replay(scenario).is_err()).map(name);
         let scenarios: Vec<String> = catching.take(if all { usize::MAX } else { 1 }).collect();
         let seed = if all || scenarios.is_empty() { hunt(SEEDS) } else { None };
         Self { scenarios, seed }
@@ -103,7 +103,8 @@ fn scenarios() -> (Vec<Scenario>, Vec<String>) {
     let (scenarios, errors) = Catalogue::open(&workspace("scenarios")).unwrap().read_all();
     let mut failures: Vec<String> = errors.iter().map(ToString::to_string).collect();
     let mut timed = Vec::new();
-    for scenario in scenarios.into_iter().filter(|scenario| scenario.obstacle(Engine::Sim).is_none()) {
+    let simulated = scenarios.into_iter().filter(|scenario| scenario.obstacle(Engine::Sim).is_none());
+    for scenario in simulated.flat_map(on_each_plane) {
         let begin = Instant::now();
         if let Err(why) = replay(&scenario) {
             failures.push(format!("{} fails without a variant: {why}", scenario.name));
@@ -112,6 +113,23 @@ fn scenarios() -> (Vec<Scenario>, Vec<String>) {
     }
     timed.sort_by_key(|(time, _)| *time);
     (timed.into_iter().map(|(_, scenario)| scenario).collect(), failures)
+}
+
+/// What a scenario is called in the table.
+fn name(scenario: &Scenario) -> String {
+    format!("{} ({})", scenario.name, scenario.router.plane.unwrap_or_default())
+}
+
+/// The scenario with every data plane that it may have.
+fn on_each_plane(scenario: Scenario) -> Vec<Scenario> {
+    let planes = [PlaneKind::Steer, PlaneKind::Rewrite].into_iter();
+    let planes = planes.filter(|&plane| scenario.router.plane.is_none_or(|only| only == plane));
+    let with = |plane| {
+        let mut scenario = scenario.clone();
+        scenario.router.plane = Some(plane);
+        scenario
+    };
+    planes.map(with).collect()
 }
 
 /// Runs a scenario in the simulator and compares what comes of it with its snapshots.
@@ -129,7 +147,7 @@ fn replay(scenario: &Scenario) -> Result<(), String> {
         if expected.trim_end() == actual.trim_end() { Ok(()) } else { Err(format!("{name} is another one")) }
     };
     is(&scenario.name, &outcome.snapshot.to_string())?;
-    is(&expected::times(&scenario.name), &timing::table(&outcome.losses))
+    is(&expected::times(&scenario.name, scenario.router.plane.unwrap_or_default()), &timing::table(&outcome.losses))
 }
 
 /// The table of the documentation.

@@ -56,6 +56,12 @@ mutants! {
     HeldSynsDropped,
     /// A SYN that a lost node has not answered is not decided anew.
     UnansweredSynsForgotten,
+    /// The kernel keeps the connections of a lost node.
+    LostFlowsTracked,
+    /// Packets of a moved route are not watched.
+    MovedRoutesUnwatched,
+    /// A mark means the node's address for the other side.
+    MarksSwapped,
     /// A flow goes to whoever owns its route now.
     FlowFollowsTheTable,
     /// The browsers of a lost node are not told.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use halod_core::plane::PlaneKind;
 use halod_core::time::Instant;
 use halod_core::wire::{Packet, TcpFlags};
 
@@ -12,8 +13,11 @@ type Ends = (SocketAddr, SocketAddr);
 type Look = (SocketAddr, SocketAddr);
 
 /// Every flow so far, by its last beginning.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Flows {
+    /// The kernel's connection tracking takes every SYN for a new connection once the former one is over, also a copy that
+    /// comes late.
+    takes_late_copies: bool,
     by_ends: BTreeMap<Ends, Begun>,
     /// The last flow that looked like this.
     by_look: BTreeMap<Look, Ends>,
@@ -60,6 +64,18 @@ impl Head {
 }
 
 impl Flows {
+    pub(super) fn new(plane: PlaneKind) -> Self {
+        Self {
+            takes_late_copies: plane == PlaneKind::Steer,
+            by_ends: BTreeMap::new(),
+            by_look: BTreeMap::new(),
+            untold: BTreeMap::new(),
+            begun: 0,
+            moved: None,
+            mixed: None,
+        }
+    }
+
     /// A client's packet goes to a node, and looks to it like this unless it is masqueraded.
     pub(super) fn see_forwarded(&mut self, packet: Head, look: Look) {
         let Head { source: client, destination: service, flags, sequence } = packet;
@@ -67,7 +83,13 @@ impl Flows {
         self.see_look(ends, look);
         let is_syn = flags.is_initial_syn();
         match self.by_ends.get_mut(&ends) {
-            Some(flow) if is_syn && flow.sequence == sequence && flow.established && flow.node != node => {
+            Some(flow)
+                if is_syn
+                    && flow.sequence == sequence
+                    && flow.established
+                    && flow.node != node
+                    && !(self.takes_late_copies && flow.ending) =>
+            {
                 self.moved.get_or_insert_with(|| {
                     format!("{client} to {service}: its SYN went to {}, which served it, then to {node}", flow.node)
                 });

@@ -396,7 +396,7 @@ impl Steer {
 
     fn watch(&mut self, route: RouteId) {
         self.wants_entries = true;
-        if self.watched.insert(route) {
+        if self.watched.insert(route) && !mutant!(MovedRoutesUnwatched) {
             self.changes.watch(Side::ALL.map(|side| self.services.ports.port(side, route)));
         }
     }

@@ -60,7 +60,8 @@ impl Marks {
 
     /// The mark of a registered node.
     pub(super) fn of(&self, session: SessionId, side: Side) -> Mark {
-        mark(self.by_session[&session], side)
+        let is_app = (side == Side::App) != mutant!(MarksSwapped);
+        mark(self.by_session[&session], if is_app { Side::App } else { Side::Browser })
     }
 }
 

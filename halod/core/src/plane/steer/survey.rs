@@ -50,7 +50,9 @@ impl Steer {
             let Some((side, route)) = self.services.locate(entry.flow.service) else { continue };
             let Some((session, is_gone)) = self.whose(&holders, entry, route) else { continue };
             if is_gone {
-                self.deletions.push_back(entry.flow);
+                if !mutant!(LostFlowsTracked) {
+                    self.deletions.push_back(entry.flow);
+                }
                 if entry.progress == Progress::SynSent {
                     self.flows.remove(entry.flow.client, entry.flow.service);
                     if !mutant!(UnansweredSynsForgotten) {
