@@ -61,9 +61,10 @@ impl Finding {
 type Check = fn(&Config) -> Finding;
 
 /// In the order in which they are worth curing.
-const CHECKS: [(&str, Check); 9] = [
+const CHECKS: [(&str, Check); 10] = [
     ("rights", host::rights),
     ("rules", netfilter::rules),
+    ("connections", netfilter::conntrack),
     ("queue", netfilter::queue),
     ("IPv4 forwarding", host::ipv4_forwarding),
     ("IPv6 forwarding", host::ipv6_forwarding),

@@ -124,7 +124,7 @@ impl Kernel {
 }
 
 /// The rules that a config wants.
-pub(crate) fn rules_spec(config: &Config) -> RulesSpec {
+fn rules_spec(config: &Config) -> RulesSpec {
     RulesSpec {
         queue: config.queue,
         addresses: config.addresses.clone(),

@@ -1,33 +1,69 @@
 //! What netfilter provides: rules that queue packets, and the queue itself.
 
+use std::fs;
 use std::io;
 
+use halod_core::plane::PlaneKind;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 
 use super::Finding;
 use crate::config::Config;
-use crate::kernel::rules_spec;
-use crate::nft::Rules;
+use crate::kernel::Kernel;
 use crate::queue::QueueStatus;
 
-/// Installs the daemon's own rules in a network namespace that ends with its thread.
+/// Installs the rules of the daemon's plane in a network namespace that ends with its thread.
 pub(super) fn rules(config: &Config) -> Finding {
-    let spec = rules_spec(config);
-    let outcome = std::thread::spawn(move || {
-        unshare(CloneFlags::CLONE_NEWNET)?;
-        Ok::<_, Errno>(Rules::install(&spec).and_then(Rules::remove))
-    });
-    match outcome.join().expect("installing rules does not panic") {
-        Ok(Ok(())) => Finding::ok("nf_tables takes them, in a network namespace of its own"),
-        Ok(Err(error)) => Finding::fail(
-            error.to_string(),
+    let cannot = |error: String| {
+        Finding::fail(
+            error,
             "use a kernel with NF_TABLES_INET, NFT_FIB_INET and NFT_QUEUE (or NFT_COMPAT and XT_TARGET_NFQUEUE)",
-        ),
-        Err(error) => Finding::warn(
+        )
+    };
+    match (config.plane, try_plane(config.plane, config)) {
+        (plane, Ok(Ok(()))) => {
+            Finding::ok(format!("nf_tables takes those of `{plane}`, in a network namespace of its own"))
+        }
+        (PlaneKind::Rewrite, Ok(Err(error))) => cannot(error),
+        (PlaneKind::Steer, Ok(Err(error))) => match try_plane(PlaneKind::Rewrite, config) {
+            Ok(Ok(())) => Finding::warn(
+                format!("the plane `steer` is not possible, `rewrite` would take its place: {error}"),
+                "use a kernel with NFT_NAT, NFT_MASQ, NFT_CT and NF_CT_NETLINK, or set router.plane = \"rewrite\"",
+            ),
+            _ => cannot(error),
+        },
+        (_, Err(error)) => Finding::warn(
             format!("not tried: no network namespace of its own ({})", error.desc()),
             "run the check as root (CAP_SYS_ADMIN)",
         ),
+    }
+}
+
+/// What a plane lacks, if a namespace could be made to try it in.
+fn try_plane(kind: PlaneKind, config: &Config) -> Result<Result<(), String>, Errno> {
+    let config = config.clone();
+    let attempt = std::thread::spawn(move || {
+        unshare(CloneFlags::CLONE_NEWNET)?;
+        let outcome = Kernel::install(kind, &config).and_then(Kernel::remove);
+        Ok(outcome.map_err(|error| format!("{error:#}")))
+    });
+    attempt.join().expect("installing rules does not panic")
+}
+
+/// How many connections the kernel tracks, for all network namespaces together.
+pub(super) fn conntrack(config: &Config) -> Finding {
+    const ENOUGH: u64 = 65_536;
+    if config.plane == PlaneKind::Rewrite {
+        return Finding::ok("not needed by `rewrite`");
+    }
+    let max = fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_max").ok();
+    match max.and_then(|max| max.trim().parse::<u64>().ok()) {
+        Some(max) if max >= ENOUGH => Finding::ok(format!("up to {max} connections")),
+        Some(max) => Finding::warn(
+            format!("up to {max} connections only; a new one is dropped when they are taken"),
+            "sysctl -w net.netfilter.nf_conntrack_max=262144",
+        ),
+        None => Finding::warn("net.netfilter.nf_conntrack_max cannot be read", "modprobe nf_conntrack"),
     }
 }
 
