@@ -60,8 +60,8 @@ mutants! {
     LostFlowsTracked,
     /// Packets of a moved route are not watched.
     MovedRoutesUnwatched,
-    /// A mark means the node's address for the other side.
-    MarksSwapped,
+    /// Apps are given the mark for browsers.
+    MarksMixed,
     /// A flow goes to whoever owns its route now.
     FlowFollowsTheTable,
     /// The browsers of a lost node are not told.

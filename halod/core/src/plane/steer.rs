@@ -135,9 +135,9 @@ impl Steer {
         match Packet::parse(packet) {
             Ok(Packet::Tcp(tcp)) => match self.decide(now, tracking, &tcp.with(checksum)) {
                 Decision::Now(verdict) => verdict,
-                Decision::Begun(key, mark) => {
+                Decision::Begun(key, sequence, mark) => {
                     complete(checksum, packet);
-                    self.recent.keep(now, key, packet);
+                    self.recent.keep(now, key, sequence, packet);
                     Verdict::Marked(mark)
                 }
                 Decision::Later(key) => {
@@ -313,9 +313,11 @@ impl Steer {
             return Decision::Now(answer(packet));
         };
         if self.routing.suspects.contains(&owner.session) {
-            return Decision::Later(key);
+            // One that its node had before stays there, as the rest of its flow does.
+            let is_pinned = self.recent.is_repeated(key, packet.sequence());
+            return if is_pinned { Decision::Now(Verdict::Accept) } else { Decision::Later(key) };
         }
-        Decision::Begun(key, self.marks.of(owner.session, side))
+        Decision::Begun(key, packet.sequence(), self.marks.of(owner.session, side))
     }
 
     /// A SYN that was held leaves as a packet of the plane's own.
@@ -432,8 +434,8 @@ impl Steer {
 /// What is decided about a packet.
 enum Decision {
     Now(Verdict),
-    /// A SYN that is forwarded, but decided anew if its node is lost before it answers.
-    Begun(FlowKey, Mark),
+    /// A SYN with this number that is forwarded, but decided anew if its node is lost before it answers.
+    Begun(FlowKey, u32, Mark),
     /// A SYN whose owner may be gone: decided when that is known.
     Later(FlowKey),
 }

@@ -195,9 +195,15 @@ fn a_syn_that_a_lost_node_has_not_answered_is_sent_to_the_next() {
 #[test]
 fn a_syn_waits_while_its_node_is_suspect() {
     let mut bench = Bench::new();
+    assert_eq!(bench.send(Tracking::New, "203.0.113.1:5001", TO_N1, SYN), "0x48440000");
     let nodes = || vec![member(1), member(2)];
     bench.publish(Routing { suspects: BTreeSet::from([SessionId(1)]), ..routing(&[1, 1, 2, 2], nodes()) });
     assert_eq!(bench.send(Tracking::New, CLIENT, TO_N1, SYN), "dropped");
+    assert_eq!(
+        bench.send(Tracking::New, "203.0.113.1:5001", TO_N1, SYN),
+        "untouched",
+        "the kernel has pinned the first"
+    );
     assert_eq!(bench.send(Tracking::New, CLIENT, TO_N2, SYN), "0x48440002");
     bench.publish(routing(&[1, 1, 2, 2], nodes()));
     assert_eq!(bench.transmits(), [format!("SYN {CLIENT} > {TO_N1} as 0x48440000")]);

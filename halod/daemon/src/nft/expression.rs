@@ -51,6 +51,8 @@ pub(super) enum Tracked {
     Invalid = 1,
     /// Of a connection that was answered.
     Established = 1 << 1,
+    /// An error about a connection, or one that another has announced.
+    Related = 1 << 2,
     /// Of no connection that was answered.
     New = 1 << 3,
 }

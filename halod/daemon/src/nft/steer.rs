@@ -225,14 +225,20 @@ fn chains(spec: &RulesSpec, queue: QueueExpression) -> Vec<Chain> {
     let write = RuleWriter { spec, queue };
     let chain = |name, kind, hook, priority, rules: Vec<Rule>| Chain { name, kind, hook, priority, rules };
     let (prerouting, output) = (libc::NF_INET_PRE_ROUTING, libc::NF_INET_LOCAL_OUT);
-    let decide = [write.watched(), write.to_services(Tracked::New), write.of_nodes(Tracked::New), write.invalid()];
-    let decide_own = [write.decided(), write.to_services(Tracked::New)];
+    let decide = [
+        write.watched(),
+        write.going_on(),
+        write.to_services(Tracked::New),
+        write.of_nodes(Tracked::New),
+        write.invalid(),
+    ];
+    let decide_own = [write.decided(), write.going_on(), write.to_services(Tracked::New)];
     let mut chains = vec![
         chain("untracked", "filter", output, -300, write.own_packets(Expressions::untracked)),
         chain("decide", "filter", prerouting, -150, decide.concat()),
         chain("decide-own", "filter", output, -150, decide_own.concat()),
-        chain("strays", "filter", prerouting, -140, write.strays()),
-        chain("strays-own", "filter", output, -140, write.strays_to_services()),
+        chain("strays", "filter", prerouting, -140, [write.going_on(), write.strays()].concat()),
+        chain("strays-own", "filter", output, -140, [write.going_on(), write.strays_to_services()].concat()),
         chain("translate", "nat", prerouting, -100, write.translations()),
         chain("translate-own", "nat", output, -100, write.translations()),
     ];
@@ -261,22 +267,27 @@ impl RuleWriter<'_> {
         [self.own_packets(Expressions::accept), vec![("a SYN that was held passes".into(), steered)]].concat()
     }
 
-    /// Packets of connections to watched ports, both ways.
+    /// Packets of connections to watched ports, both ways. What most packets fail at comes first.
     fn watched(&self) -> Vec<Rule> {
-        let rule = |&address| {
-            let matched = Expressions::new().protocol(libc::IPPROTO_TCP).tracked_as(&[Tracked::Established]);
-            let matched = matched.made_to(address).made_to_port_in(WATCHED.name);
+        let tracked = || Expressions::new().tracked_as(&[Tracked::Established]);
+        let watched = |&address| {
+            let matched = tracked().made_to_port_in(WATCHED.name).protocol(libc::IPPROTO_TCP).made_to(address);
             (format!("queue what is watched of {address}"), self.queued(matched, Tracking::Known))
         };
         let every = |(address, ports): (IpAddr, &RangeInclusive<u16>)| {
-            let matched = Expressions::new().protocol(libc::IPPROTO_TCP).tracked_as(&[Tracked::Established]);
-            let matched = matched.made_to(address).made_to_ports(ports);
+            let matched = tracked().made_to_ports(ports).protocol(libc::IPPROTO_TCP).made_to(address);
             (format!("queue all of {address}"), self.queued(matched, Tracking::Known))
         };
         if self.spec.every_packet {
             return self.address_and_ports().map(every).collect();
         }
-        self.spec.addresses.iter().map(rule).collect()
+        self.spec.addresses.iter().map(watched).collect()
+    }
+
+    /// Nearly every packet: no other rule has to look at it.
+    fn going_on(&self) -> Vec<Rule> {
+        let matched = Expressions::new().tracked_as(&[Tracked::Established, Tracked::Related]);
+        vec![("what is tracked passes".into(), matched.accept())]
     }
 
     fn to_services(&self, tracked: Tracked) -> Vec<Rule> {
@@ -366,7 +377,7 @@ fn from_node(family: Family) -> Expressions {
 fn of_packet(tracked: Tracked) -> Tracking {
     match tracked {
         Tracked::New => Tracking::New,
-        Tracked::Established => Tracking::Known,
+        Tracked::Established | Tracked::Related => Tracking::Known,
         Tracked::Invalid => Tracking::Invalid,
     }
 }

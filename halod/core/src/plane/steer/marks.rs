@@ -60,8 +60,7 @@ impl Marks {
 
     /// The mark of a registered node.
     pub(super) fn of(&self, session: SessionId, side: Side) -> Mark {
-        let is_app = (side == Side::App) != mutant!(MarksSwapped);
-        mark(self.by_session[&session], if is_app { Side::App } else { Side::Browser })
+        mark(self.by_session[&session], if mutant!(MarksMixed) { Side::Browser } else { side })
     }
 }
 

@@ -12,15 +12,22 @@ const RECENT_MAX: usize = 4096;
 
 #[derive(Debug, Default)]
 pub(super) struct RecentSyns {
-    by_flow: BTreeMap<FlowKey, (Instant, Vec<u8>)>,
+    by_flow: BTreeMap<FlowKey, RecentSyn>,
     /// The oldest first. May name some that were taken since.
     order: VecDeque<FlowKey>,
 }
 
+#[derive(Debug)]
+struct RecentSyn {
+    at: Instant,
+    sequence: u32,
+    packet: Vec<u8>,
+}
+
 impl RecentSyns {
     /// Keeps a copy of `syn`; a retransmission takes the place of the former one.
-    pub(super) fn keep(&mut self, now: Instant, key: FlowKey, syn: &[u8]) {
-        if self.by_flow.insert(key, (now, syn.to_vec())).is_none() {
+    pub(super) fn keep(&mut self, now: Instant, key: FlowKey, sequence: u32, syn: &[u8]) {
+        if self.by_flow.insert(key, RecentSyn { at: now, sequence, packet: syn.to_vec() }).is_none() {
             self.order.push_back(key);
         }
         while self.order.len() > RECENT_MAX {
@@ -32,12 +39,17 @@ impl RecentSyns {
 
     /// Takes the SYN of a flow, if it is still here.
     pub(super) fn take(&mut self, key: FlowKey) -> Option<Vec<u8>> {
-        self.by_flow.remove(&key).map(|(_, syn)| syn)
+        self.by_flow.remove(&key).map(|syn| syn.packet)
     }
 
     /// Whether a SYN of this flow is here that was sent after `time`.
     pub(super) fn is_since(&self, time: Instant, key: FlowKey) -> bool {
-        self.by_flow.get(&key).is_some_and(|&(at, _)| at > time)
+        self.by_flow.get(&key).is_some_and(|syn| syn.at > time)
+    }
+
+    /// Whether a SYN of this flow with this sequence number was sent on its way: the kernel has pinned it.
+    pub(super) fn is_repeated(&self, key: FlowKey, sequence: u32) -> bool {
+        self.by_flow.get(&key).is_some_and(|syn| syn.sequence == sequence)
     }
 }
 
@@ -52,9 +64,9 @@ mod tests {
     #[test]
     fn the_oldest_goes_when_there_is_no_room() {
         let mut recent = RecentSyns::default();
-        (0..=u16::try_from(RECENT_MAX).unwrap()).for_each(|number| recent.keep(Instant::ORIGIN, key(number), &[1]));
+        (0..=u16::try_from(RECENT_MAX).unwrap()).for_each(|number| recent.keep(Instant::ORIGIN, key(number), 7, &[1]));
         assert_eq!(recent.take(key(0)), None);
-        recent.keep(Instant::ORIGIN, key(1), &[2]);
+        recent.keep(Instant::ORIGIN, key(1), 7, &[2]);
         assert_eq!((recent.take(key(1)), recent.take(key(1))), (Some(vec![2]), None));
         assert_eq!((recent.by_flow.len(), recent.order.len()), (RECENT_MAX - 1, RECENT_MAX));
     }
