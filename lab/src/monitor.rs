@@ -78,7 +78,8 @@ pub(crate) struct Monitor {
     tables: Tables,
     ports: ServicePorts,
     addresses: Vec<IpAddr>,
-    heartbeat: Duration,
+    /// How soon apps have to be told.
+    patience: Duration,
     /// A dead node has to be noticed within this time.
     notice: Duration,
     epoch: Epoch,
@@ -102,7 +103,11 @@ impl Monitor {
             tables: Tables::new(cluster.routes),
             ports: plane.ports,
             addresses: plane.addresses.clone(),
-            heartbeat: cluster.heartbeat,
+            patience: match kind {
+                PlaneKind::Rewrite => cluster.heartbeat,
+                // Who was sent an RST that may be lost is asked after 200 ms.
+                PlaneKind::Steer => cluster.heartbeat + Duration::from_millis(200),
+            },
             // The heartbeats that are forgiven and one more, and then a redial that nobody answers.
             notice: cluster.heartbeat * (cluster.misses + 2) + cluster.redial_timeout,
             epoch: Epoch::default(),
@@ -144,7 +149,7 @@ impl Monitor {
         for (&session, (_, member)) in self.members.iter().filter(|(session, _)| !members.contains_key(session)) {
             self.gone.insert(session);
             let for_apps: Vec<SocketAddr> = member.app.iter().collect();
-            self.flows.see_lost(&for_apps, now + self.heartbeat);
+            self.flows.see_lost(&for_apps, now + self.patience);
         }
         let of_the_gone = |session: &&SessionId| self.gone.contains(session) || !members.contains_key(session);
         if let Some(session) = holders.iter().find(of_the_gone) {

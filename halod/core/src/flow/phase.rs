@@ -38,8 +38,10 @@ pub enum Progress {
     SynReceived,
     /// Data may pass; one end may have sent FIN.
     Established,
-    /// Both ends have sent FIN, or one has sent RST.
-    Ended,
+    /// Both ends have sent FIN.
+    Closed,
+    /// One end has sent RST.
+    Reset,
 }
 
 impl From<Progress> for Phase {
@@ -48,7 +50,8 @@ impl From<Progress> for Phase {
             Progress::SynSent => Self::SynSent,
             Progress::SynReceived => Self::SynReceived,
             Progress::Established => Self::Established,
-            Progress::Ended => Self::Closed,
+            Progress::Closed => Self::Closed,
+            Progress::Reset => Self::Reset,
         }
     }
 }

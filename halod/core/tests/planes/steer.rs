@@ -242,3 +242,14 @@ fn what_was_ended_before_its_route_returned_is_still_told() {
     bench.own(&[1, 1, 2, 2], &[1, 2]);
     assert_eq!(bench.send(Tracking::New, CLIENT, TO_N1, ACK), format!("RST {TO_N1} > {CLIENT}"));
 }
+
+#[test]
+fn of_a_lost_nodes_flows_that_are_over_those_are_asked_for_that_an_rst_ended() {
+    let mut bench = Bench::new();
+    bench.own(&[2, 2, 2, 2], &[9, 2]);
+    let closed = Entry { flow: flow("203.0.113.1:5001", TO_N1), ..entry(TO_N1, N1, Progress::Closed) };
+    bench.survey(&[entry(TO_N1, N1, Progress::Reset), closed]);
+    assert_eq!(bench.deletions(), [flow(CLIENT, TO_N1), flow("203.0.113.1:5001", TO_N1)]);
+    bench.plane.timeout(bench.now + Duration::from_millis(200));
+    assert_eq!(bench.transmits(), [format!("ACK {TO_N1} > {CLIENT}"), format!("ACK {TO_N1} > {CLIENT}")]);
+}

@@ -111,8 +111,10 @@ fn progress(state: u8) -> Progress {
         2 => Progress::SynReceived,
         // ESTABLISHED, FIN_WAIT, CLOSE_WAIT
         3..=5 => Progress::Established,
-        // LAST_ACK, TIME_WAIT, CLOSE
-        _ => Progress::Ended,
+        // LAST_ACK, TIME_WAIT
+        6 | 7 => Progress::Closed,
+        // CLOSE
+        _ => Progress::Reset,
     }
 }
 

@@ -51,6 +51,11 @@ impl Conntrack {
         &self.by_flow[&flow]
     }
 
+    /// Whether a SYN may take the place of a connection: it is over.
+    pub(super) fn is_over(&self, flow: FlowKey) -> bool {
+        matches!(self.by_flow[&flow].progress, Progress::Closed | Progress::Reset)
+    }
+
     /// A connection begins. Its client appears as itself, or as `masquerade`; with another port if that one is taken.
     pub(super) fn begin(&mut self, now: Instant, flow: FlowKey, node: SocketAddr, masquerade: Option<IpAddr>) {
         self.forget(flow);
@@ -69,7 +74,7 @@ impl Conntrack {
         let Some(connection) = self.by_flow.get_mut(&flow) else { return };
         connection.last_active = now;
         connection.progress = match (connection.progress, direction) {
-            _ if flags.contains(TcpFlags::RST) => Progress::Ended,
+            _ if flags.contains(TcpFlags::RST) => Progress::Reset,
             (Progress::SynSent, Direction::Reply) if flags.contains(TcpFlags::SYN) => Progress::SynReceived,
             (Progress::SynReceived, Direction::Original) if !flags.contains(TcpFlags::SYN) => Progress::Established,
             (progress, _) => progress,
@@ -77,8 +82,8 @@ impl Conntrack {
         if flags.contains(TcpFlags::FIN) {
             connection.finished[usize::from(direction == Direction::Reply)] = true;
         }
-        if connection.finished == [true; 2] {
-            connection.progress = Progress::Ended;
+        if connection.finished == [true; 2] && connection.progress != Progress::Reset {
+            connection.progress = Progress::Closed;
         }
     }
 
@@ -92,7 +97,8 @@ impl Conntrack {
     pub(super) fn expire(&mut self, now: Instant) {
         let keep = |progress| {
             Duration::from_secs(match progress {
-                Progress::SynSent | Progress::Ended => 120,
+                Progress::SynSent | Progress::Closed => 120,
+                Progress::Reset => 10,
                 Progress::SynReceived => 60,
                 Progress::Established => 432_000,
             })

@@ -71,7 +71,7 @@ impl Netfilter {
         let is_service = self.addresses.contains(&destination.ip()) && self.ports.locate(destination.port()).is_some();
         let tracked = self.conntrack.find(source, destination).filter(|&(flow, _)| {
             // The kernel lets a SYN take the place of a connection that is over.
-            !is_syn || self.conntrack.connection(flow).progress != Progress::Ended
+            !is_syn || !self.conntrack.is_over(flow)
         });
         let is_answered = |flow, direction| {
             direction == Direction::Reply || self.conntrack.connection(flow).progress != Progress::SynSent

@@ -53,16 +53,18 @@ impl Steer {
                 if !mutant!(LostFlowsTracked) {
                     self.deletions.push_back(entry.flow);
                 }
-                if entry.progress == Progress::SynSent {
-                    self.flows.remove(entry.flow.client, entry.flow.service);
-                    if !mutant!(UnansweredSynsForgotten) {
-                        unanswered.extend(self.recent.take(entry.flow));
+                match entry.progress {
+                    Progress::SynSent => {
+                        self.flows.remove(entry.flow.client, entry.flow.service);
+                        if !mutant!(UnansweredSynsForgotten) {
+                            unanswered.extend(self.recent.take(entry.flow));
+                        }
+                        continue;
                     }
-                    continue;
-                }
-                if entry.progress == Progress::Ended {
-                    // By the node's RST, it may be, which nobody sends again if it is lost.
-                    self.endings.watch(now, (entry.flow, Sender::Client));
+                    Progress::Closed => continue,
+                    // By the node, it may be, and nobody sends an RST again that is lost.
+                    Progress::Reset => self.endings.watch(now, (entry.flow, Sender::Client)),
+                    Progress::SynReceived | Progress::Established => {}
                 }
             }
             if !self.is_known(entry, session) {
@@ -118,7 +120,10 @@ impl Steer {
     fn is_known(&self, entry: &Entry, session: SessionId) -> bool {
         let flow = self.flows.sent_by_client(entry.flow.client, entry.flow.service);
         flow.is_some_and(|flow| {
-            flow.session == session && (flow.is_refused() || entry.progress != Progress::Ended || self.is_over(flow))
+            flow.session == session
+                && (flow.is_refused()
+                    || !matches!(entry.progress, Progress::Closed | Progress::Reset)
+                    || self.is_over(flow))
         })
     }
 
