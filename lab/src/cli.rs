@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use halod_core::plane::PlaneKind;
 
+use crate::bench::router::bare;
 use crate::catalogue::{Catalogue, CatalogueError, listing, read};
 use crate::engines::kernel::{daemon, hosts};
 use crate::report::Exit;
@@ -132,8 +133,15 @@ pub fn main() -> ExitCode {
     match words.next() {
         Some(word) if word == daemon::SUBCOMMAND => halod::main_from(std::iter::once(word).chain(words)),
         Some(word) if word == hosts::SUBCOMMAND => be_host(words.next()),
+        Some(word) if word == bare::SUBCOMMAND => accept_all(),
         word => main_from(std::iter::once(program).chain(word).chain(words)).into(),
     }
+}
+
+fn accept_all() -> ExitCode {
+    let Err(error) = bare::accept_all() else { return ExitCode::SUCCESS };
+    eprintln!("error: {error}");
+    ExitCode::FAILURE
 }
 
 fn main_from(words: impl Iterator<Item = OsString>) -> Exit {

@@ -25,7 +25,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 pub use self::budget::Budget;
-pub use self::contender::Contender;
+pub use self::contender::{Contender, bare};
 use self::load::Sample;
 pub use self::machine::Machine;
 use self::machine::Quiet;

@@ -213,6 +213,15 @@ impl Expressions {
         self.tracked(libc::NFT_CT_PROTO_DST, Some(ORIGINAL)).look_up(set, REGISTER, None)
     }
 
+    /// `ct original proto-dst != @SET`
+    pub(super) fn made_to_port_outside(self, set: &str) -> Self {
+        const NFTA_LOOKUP_FLAGS: u16 = 5;
+        const NFT_LOOKUP_F_INV: u32 = 1;
+        let port = self.tracked(libc::NFT_CT_PROTO_DST, Some(ORIGINAL));
+        let outside = lookup(set, REGISTER).with_u32(NFTA_LOOKUP_FLAGS, NFT_LOOKUP_F_INV);
+        port.with("lookup", &outside)
+    }
+
     /// `ct original proto-dst FIRST-LAST`
     pub(super) fn made_to_ports(self, ports: &RangeInclusive<u16>) -> Self {
         let port = self.tracked(libc::NFT_CT_PROTO_DST, Some(ORIGINAL));
@@ -313,10 +322,8 @@ impl Expressions {
 
     /// Ends the rule unless what is in `key` is in the set; of a map, puts what it yields into `value`.
     fn look_up(self, set: &str, key: u32, value: Option<u32>) -> Self {
-        const NFTA_LOOKUP_SET: u16 = 1;
-        const NFTA_LOOKUP_SREG: u16 = 2;
         const NFTA_LOOKUP_DREG: u16 = 3;
-        let lookup = Attributes::new().with_text(NFTA_LOOKUP_SET, set).with_u32(NFTA_LOOKUP_SREG, key);
+        let lookup = lookup(set, key);
         let lookup = match value {
             Some(value) => lookup.with_u32(NFTA_LOOKUP_DREG, value),
             None => lookup,
@@ -426,4 +433,11 @@ impl Expressions {
         let expression = Attributes::new().with_text(NFTA_EXPR_NAME, name).with_nested(NFTA_EXPR_DATA, data);
         Self(self.0.with_nested(NFTA_LIST_ELEM, &expression))
     }
+}
+
+/// A lookup of what is in `key`.
+fn lookup(set: &str, key: u32) -> Attributes {
+    const NFTA_LOOKUP_SET: u16 = 1;
+    const NFTA_LOOKUP_SREG: u16 = 2;
+    Attributes::new().with_text(NFTA_LOOKUP_SET, set).with_u32(NFTA_LOOKUP_SREG, key)
 }

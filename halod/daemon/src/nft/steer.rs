@@ -226,6 +226,7 @@ fn chains(spec: &RulesSpec, queue: QueueExpression) -> Vec<Chain> {
     let chain = |name, kind, hook, priority, rules: Vec<Rule>| Chain { name, kind, hook, priority, rules };
     let (prerouting, output) = (libc::NF_INET_PRE_ROUTING, libc::NF_INET_LOCAL_OUT);
     let decide = [
+        write.unwatched(),
         write.watched(),
         write.going_on(),
         write.to_services(Tracked::New),
@@ -267,7 +268,14 @@ impl RuleWriter<'_> {
         [self.own_packets(Expressions::accept), vec![("a SYN that was held passes".into(), steered)]].concat()
     }
 
-    /// Packets of connections to watched ports, both ways. What most packets fail at comes first.
+    /// Nearly every packet, by one rule.
+    fn unwatched(&self) -> Vec<Rule> {
+        let going_on = Expressions::new().tracked_as(&[Tracked::Established, Tracked::Related]);
+        let rule = ("what is not watched passes".into(), going_on.made_to_port_outside(WATCHED.name).accept());
+        if self.spec.every_packet { Vec::new() } else { vec![rule] }
+    }
+
+    /// Packets of connections to watched ports, both ways.
     fn watched(&self) -> Vec<Rule> {
         let tracked = || Expressions::new().tracked_as(&[Tracked::Established]);
         let watched = |&address| {
@@ -284,7 +292,7 @@ impl RuleWriter<'_> {
         self.spec.addresses.iter().map(watched).collect()
     }
 
-    /// Nearly every packet: no other rule has to look at it.
+    /// No other rule has to look at these.
     fn going_on(&self) -> Vec<Rule> {
         let matched = Expressions::new().tracked_as(&[Tracked::Established, Tracked::Related]);
         vec![("what is tracked passes".into(), matched.accept())]

@@ -1,5 +1,6 @@
 //! What is compared: each contender is one entry of a list.
 
+pub mod bare;
 mod halod;
 mod kernel;
 mod proxy;
@@ -46,11 +47,12 @@ impl Contender {
     };
 
     /// All of them, as they are told.
-    pub const ALL: [Contender; 6] = [
+    pub const ALL: [Contender; 7] = [
         Contender { name: PLAIN, obstacle: |_| Ok(None), start: |_| Ok(Box::new(kernel::Forwarding(Target::SERVER))) },
         Contender { name: NFT_DNAT, obstacle: kernel::nft_obstacle, start: kernel::start_nft },
         Contender { name: HAPROXY, obstacle: proxy::haproxy_obstacle, start: proxy::start_haproxy },
         Contender { name: "nginx-stream", obstacle: proxy::nginx_obstacle, start: proxy::start_nginx },
+        Contender { name: "bare-queue", obstacle: |_| Ok(None), start: bare::start },
         Contender {
             name: HALOD_REWRITE,
             obstacle: |setting| halod::obstacle(setting, "rewrite"),
