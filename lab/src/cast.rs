@@ -130,7 +130,12 @@ pub fn app(scenario: &Scenario, app: Ref<App>) -> AppConfig {
 
 /// What a `load` step tells its app.
 pub fn load(load: &Load) -> AppCommand {
-    AppCommand::Load { events: load.events.into(), interval: load.rate.interval(), body_bytes: load.size_min as usize }
+    AppCommand::Load {
+        utterances: load.events.into(),
+        interval: load.rate.interval(),
+        body_bytes: load.size_min as usize,
+        room: load.room.into(),
+    }
 }
 
 /// What a `rate` step tells its app.

@@ -102,6 +102,8 @@ pub struct Budget {
     /// Of 99 in 100 events that are dispatched after the first loss: how many times longer they may be under way than 99
     /// in 100 of those before it, in the same run.
     pub delivery_ratio: Option<u32>,
+    /// Of 99 in 100 events: from the time at which it falls due until a browser shows it.
+    pub delivery_p99: Option<Duration>,
 }
 
 /// A label of a scenario.

@@ -8,6 +8,7 @@ fn result(scenario: &str, verdict: Verdict, figures: Option<Figures>) -> Scenari
         verdict,
         duration,
         losses: Vec::new(),
+        load: None,
         figures,
         snapshot: None,
         times: None,

@@ -38,7 +38,10 @@ impl Engine for World<'_> {
         match order {
             Order::Join(node) => self.join(node)?,
             Order::Leave(node) => self.node_process(node)?.send(&NodeCommand::Leave)?,
-            Order::Connect(group) => self.tell_browsers(group, BrowserCommand::Connect)?,
+            Order::Connect { group, from, to } => {
+                let browsers = &self.browsers[&group][usize::from(from)..usize::from(to)];
+                browsers.iter().try_for_each(|&browser| self.fabric.command(browser, BrowserCommand::Connect))?;
+            }
             Order::Disconnect(group, by) => self.tell_browsers(group, cast::parting(by))?,
             Order::Load(load) => self.app_process(load.app)?.send(&cast::load(load))?,
             Order::Rate(change) => self.app_process(change.app)?.send(&cast::rate(change))?,
@@ -78,6 +81,10 @@ impl Engine for World<'_> {
 
     fn late_max(&self) -> anyhow::Result<Duration> {
         Ok(self.fabric.totals()?.late_max)
+    }
+
+    fn router_cpu(&self) -> anyhow::Result<Option<Duration>> {
+        self.daemon_cpu().map(Some)
     }
 
     fn stray(&mut self, stray: &Stray) -> anyhow::Result<Answer> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
+use std::time::Duration;
 
 use anyhow::Context;
 use halod_core::time::Instant;
@@ -201,6 +202,11 @@ impl<'a> World<'a> {
         process.map(|process| &mut process.child).context("the app is not running")
     }
 
+    /// How long the daemon's threads have used a core so far.
+    pub(super) fn daemon_cpu(&self) -> anyhow::Result<Duration> {
+        self.daemon.as_ref().context("the daemon is gone")?.cpu_time()
+    }
+
     /// The daemon's last words, for the report of a failure.
     pub fn daemon_log(&self) -> String {
         self.daemon.as_ref().map(Daemon::log).unwrap_or_default()
@@ -272,7 +278,7 @@ impl<'a> World<'a> {
 
 fn build_router(netns: &Netns, fabric: &Fabric<Browser>, scenario: &Scenario) -> anyhow::Result<()> {
     let service = addresses::service();
-    netns.configure(&InterfaceConfig { name: "lo", addresses: &[(service.v4, 32), (service.v6, 128)], mtu: None })?;
+    netns.configure(&InterfaceConfig { name: "lo", addresses: &[(service.v4, 32), (service.v6, 128)], mtu: None, queue: None })?;
     netns.set_sysctl("ipv4.ip_forward", "1")?;
     netns.set_sysctl("ipv6.conf.all.forwarding", "1")?;
     for (segment, name) in [(Segment::Wan, "wan"), (Segment::Lan, "lan")] {

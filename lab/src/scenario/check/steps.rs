@@ -128,13 +128,17 @@ impl<'a> Walk<'a> {
         self.allow(node, &name.span, outcome).then_some(Action::Leave(node))
     }
 
-    fn connect(&mut self, name: &At<String>) -> Option<Action> {
+    fn connect(&mut self, connect: &At<Either<String, file::Connect>>) -> Option<Action> {
+        let (name, rate) = match &connect.value {
+            Either::Short(name) => (&At { value: name.clone(), span: connect.span.clone() }, None),
+            Either::Long(file::Connect { browsers, rate }) => (browsers, Some(self.mistakes.quantity(rate))),
+        };
         let group = self.group(name)?;
         if !self.connected.insert(group) {
             let message = format!("the browsers \"{}\" connect a second time", name.value);
             self.mistakes.add(&name.span, message, "disconnect them first");
         }
-        Some(Action::Connect(group))
+        Some(Action::Connect(group, rate.flatten()))
     }
 
     fn disconnect(&mut self, disconnect: &At<Either<String, file::Disconnect>>) -> Option<Action> {
@@ -158,11 +162,23 @@ impl<'a> Walk<'a> {
         if let Some(size) = &load.size {
             self.mistakes.count(size, "bytes of a body", BODY_MAX.into());
         }
-        self.events += u64::from(load.events.value);
+        let room = load.room.as_ref().map_or(1, |room| self.room(room));
         let (app, rate) = (self.app(&load.app), self.mistakes.quantity(&load.rate));
         self.loaded.extend(app);
         let size_min = load.size.as_ref().map_or(0, |size| size.value);
-        Some(Load { app: app?, events: load.events.value, rate: rate?, size_min, wait: load.wait })
+        let load = Load { app: app?, events: load.events.value, rate: rate?, room, size_min, wait: load.wait };
+        self.events += load.deliveries();
+        Some(load)
+    }
+
+    /// Rooms that are not full would leave it to chance how many events there are.
+    fn room(&mut self, room: &At<u16>) -> u16 {
+        let users: u32 = self.hosts.browsers.iter().map(|group| u32::from(group.count)).sum();
+        if self.mistakes.count(room, "users of a room", users.max(1).into()) && users % u32::from(room.value) != 0 {
+            let message = format!("{users} users do not fill rooms of {}", room.value);
+            self.mistakes.add(&room.span, message, "all rooms have the same size");
+        }
+        room.value
     }
 
     fn rate(&mut self, change: &file::RateChange) -> Option<RateChange> {

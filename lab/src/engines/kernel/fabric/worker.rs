@@ -32,6 +32,8 @@ pub(super) struct Worker<A: Actor> {
     switch: Switch,
     stacks: Stacks<A>,
     hosts: BTreeMap<PortId, Host>,
+    /// The ports of interfaces, few among many stacks.
+    tuns: Vec<PortId>,
     /// By the number of the stack.
     ports_of_stacks: Vec<PortId>,
     captures: BTreeMap<String, Capture>,
@@ -71,6 +73,7 @@ impl<A: Actor> Worker<A> {
             switch: Switch::new(config.icmp_source),
             stacks: Stacks::default(),
             hosts: BTreeMap::new(),
+            tuns: Vec::new(),
             ports_of_stacks: Vec::new(),
             captures: BTreeMap::new(),
             capture_directory: config.captures,
@@ -108,7 +111,9 @@ impl<A: Actor> Worker<A> {
     }
 
     pub(super) fn attach_tun(&mut self, name: &str, host: &Attachment, tun: Tun) -> io::Result<PortId> {
-        self.attach(name, host, End::Tun(tun))
+        let port = self.attach(name, host, End::Tun(tun))?;
+        self.tuns.push(port);
+        Ok(port)
     }
 
     pub(super) fn attach_actor(
@@ -190,7 +195,7 @@ impl<A: Actor> Worker<A> {
 
     /// Sleeps until there is something to do, and says which interfaces have packets.
     fn wait(&self, wake: &EventFd, due: Option<Instant>) -> io::Result<Vec<PortId>> {
-        let tuns = self.hosts.iter().filter_map(|(port, host)| match &host.end {
+        let tuns = self.tuns.iter().filter_map(|port| match &self.hosts[port].end {
             End::Tun(tun) => Some((*port, tun)),
             End::Stack(_) => None,
         });
