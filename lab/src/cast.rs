@@ -18,6 +18,7 @@ use crate::scenario::{
     App, BrowserGroup, Client, Hold, Link, Load, Node, OnReconnect, Parting, RateChange, Ref, Retries, Router,
     Scenario, Stray, StrayPath, Success,
 };
+use crate::stacks::{Buffers, DYNAMIC_PORTS, StackConfig};
 
 /// The largest IP packet of every interface, in bytes. Links may carry less.
 pub const MTU: u16 = 1500;
@@ -107,6 +108,19 @@ pub fn node(scenario: &Scenario, node: Ref<Node>, start: u64) -> NodeConfig {
         obeys: entry.reconnect == OnReconnect::Obey,
         seed: seed(scenario.seed, &entry.name, start),
         half_close: HALF_CLOSE,
+    }
+}
+
+/// A node's stack, where it has none of the kernel's.
+pub fn node_stack(address: Pair, seed: u64) -> StackConfig {
+    StackConfig {
+        addresses: address.both().to_vec(),
+        listen: vec![addresses::NODE_BROWSER_PORT, addresses::NODE_APP_PORT, addresses::NODE_ADMIN_PORT],
+        local_ports: DYNAMIC_PORTS,
+        udp: Some(0),
+        buffers: Buffers::LARGE,
+        seed,
+        mtu: MTU,
     }
 }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 use similar::TextDiff;
 
 use crate::scenario::Engine;
-use crate::timing::{LoadTimes, LossTimes};
+use crate::timing::{LoadTimes, LossTimes, RestTimes};
 
 /// The outcome of a run of the lab.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -37,6 +37,9 @@ pub struct ScenarioResult {
     /// What became of its loads.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub load: Option<LoadTimes>,
+    /// What HaloD's process used during each `wait` of a second or more.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rests: Vec<RestTimes>,
     /// Figures; `None` if it did not run.
     #[serde(flatten)]
     pub figures: Option<Figures>,

@@ -13,10 +13,13 @@ use crate::scenario::{
     WITHIN_DEFAULT, Way,
 };
 use crate::snapshot::Snapshot;
-use crate::timing::{self, LoadTimes, LossTimes, Spread};
+use crate::timing::{self, LoadTimes, LossTimes, RestTimes, Spread};
 
 /// How long the last events may take after the last step.
 const LOADS_WITHIN: Duration = Duration::from_secs(30);
+
+/// The shortest wait that says what HaloD's process uses of a core, of which the kernel counts hundredths of a second.
+const REST_MIN: Duration = Duration::from_secs(1);
 
 /// How long an event that a node has handed over may take to be shown. Nothing tells of one that never will be.
 const HANDED_OVER_WITHIN: Duration = Duration::from_millis(250);
@@ -36,6 +39,8 @@ pub struct Outcome {
     pub losses: Vec<LossTimes>,
     /// What became of its loads; `None` without one.
     pub load: Option<LoadTimes>,
+    /// What HaloD's process used during each `wait` of a second or more, where it is a process.
+    pub rests: Vec<RestTimes>,
     /// On the engine's clock.
     pub duration: Duration,
 }
@@ -70,7 +75,7 @@ impl Outcome {
 /// Runs `scenario` on `engine` to its end or to the first step that fails. `progress` hears of each step.
 pub fn run(scenario: &Scenario, engine: &mut dyn Engine, mut progress: impl FnMut(usize, &Step)) -> Outcome {
     let start = engine.now();
-    let mut play = Play { engine, ledger: Ledger::new(scenario), scenario, step: "", overtime: Vec::new(), load: None };
+    let mut play = Play { engine, ledger: Ledger::new(scenario), scenario, step: "", overtime: Vec::new(), load: None, rests: Vec::new() };
     let mut snapshot = Snapshot::default();
     let mut failures = Vec::new();
     let mut texts: Vec<&str> = Vec::new();
@@ -99,8 +104,10 @@ pub fn run(scenario: &Scenario, engine: &mut dyn Engine, mut progress: impl FnMu
         failures.extend(lost_events(&snapshot));
     }
     let losses = play.ledger.loss_times();
+    let rests = std::mem::take(&mut play.rests);
     let mut overtime = play.overtime;
     overtime.extend(timing::over_budget(scenario.budget, &losses));
+    overtime.extend(timing::over_rest(scenario.budget, &rests));
     let deliveries = play.ledger.deliveries();
     overtime.extend(timing::over_ratio(scenario.budget, &deliveries));
     let load = play.load.filter(|_| is_over).map(|span| span.times(deliveries));
@@ -112,6 +119,7 @@ pub fn run(scenario: &Scenario, engine: &mut dyn Engine, mut progress: impl FnMu
         late_max: play.engine.late_max().unwrap_or_default(),
         losses,
         load,
+        rests,
         duration: play.engine.now().since(start),
     }
 }
@@ -134,6 +142,7 @@ struct Play<'a, 's> {
     /// Times that were not as expected.
     overtime: Vec<String>,
     load: Option<LoadSpan>,
+    rests: Vec<RestTimes>,
 }
 
 /// From the first event to the last, so far.
@@ -165,7 +174,7 @@ impl<'s> Play<'_, 's> {
         self.step = &step.text;
         let within = |time: Duration| start + time;
         match &step.action {
-            Action::Join(nodes) => self.join(nodes, start)?,
+            Action::Join(nodes) => self.join(nodes)?,
             Action::Leave(node) => drop(self.give(Order::Leave(*node))?),
             Action::Connect(group, rate) => self.connect(*group, *rate)?,
             Action::Disconnect(group, by) => drop(self.give(Order::Disconnect(*group, *by))?),
@@ -183,7 +192,7 @@ impl<'s> Play<'_, 's> {
             }
             Action::Jump(time) => drop(self.give(Order::Jump(*time))?),
             Action::Stray(stray) => self.stray(stray)?,
-            Action::Wait(time) => self.pass(within(*time))?,
+            Action::Wait(time) => self.rest(*time)?,
             Action::Busy(time) => {
                 self.give(Order::Busy(*time))?;
                 self.pass(within(*time))?;
@@ -234,6 +243,18 @@ impl<'s> Play<'_, 's> {
         Ok(())
     }
 
+    fn rest(&mut self, time: Duration) -> anyhow::Result<()> {
+        let begin = self.mark()?;
+        self.pass(begin.at + time)?;
+        if time >= REST_MIN {
+            let Mark { at, router_cpu } = self.mark()?;
+            let cpu = router_cpu.zip(begin.router_cpu).map(|(end, begin)| end.saturating_sub(begin));
+            let (step, duration) = (self.step.to_owned(), at.since(begin.at));
+            self.rests.extend(cpu.map(|router_cpu| RestTimes { step, duration, router_cpu }));
+        }
+        Ok(())
+    }
+
     fn mark(&self) -> anyhow::Result<Mark> {
         Ok(Mark { at: self.engine.now(), router_cpu: self.engine.router_cpu()? })
     }
@@ -276,10 +297,10 @@ impl<'s> Play<'_, 's> {
     }
 
     /// Nodes join one after another, so that their ids follow.
-    fn join(&mut self, nodes: &[Ref<Node>], start: Instant) -> anyhow::Result<()> {
-        let end = start + WITHIN_DEFAULT;
+    fn join(&mut self, nodes: &[Ref<Node>]) -> anyhow::Result<()> {
         for &node in nodes {
             self.give(Order::Join(node))?;
+            let end = self.engine.now() + WITHIN_DEFAULT;
             if self.scenario.losses == LossRule::Any {
                 continue;
             }

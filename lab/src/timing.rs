@@ -88,6 +88,26 @@ pub struct LoadTimes {
     pub router_cpu: Option<Duration>,
 }
 
+/// A `wait`, and what HaloD's process used of a core meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RestTimes {
+    /// The step.
+    pub step: String,
+    /// How long it was.
+    #[serde(rename = "duration_ms", serialize_with = "milliseconds_of")]
+    pub duration: Duration,
+    /// See [`LoadTimes::router_cpu`].
+    #[serde(rename = "router_cpu_ms", serialize_with = "milliseconds_of")]
+    pub router_cpu: Duration,
+}
+
+impl RestTimes {
+    /// Of one core.
+    fn share(&self) -> f64 {
+        self.router_cpu.as_secs_f64() / self.duration.as_secs_f64()
+    }
+}
+
 impl fmt::Display for LoadTimes {
     /// In a line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -166,6 +186,17 @@ pub(crate) fn over_ratio(budget: Budget, (steady, disturbed): &(Spread, Spread))
 pub(crate) fn over_delivery(budget: Budget, deliveries: &Spread) -> Option<String> {
     let (most, p99) = (budget.delivery_p99?, deliveries.percentile(99)?);
     (p99 > most).then(|| format!("budget: 99 in 100 events took up to {p99:?}, at most {most:?}"))
+}
+
+/// What HaloD's process used more of a core than it may while nothing happened.
+pub(crate) fn over_rest(budget: Budget, rests: &[RestTimes]) -> Vec<String> {
+    let Some(most) = budget.router_cpu else { return Vec::new() };
+    let over = rests.iter().filter(|rest| rest.share() > most.fraction());
+    over.map(|rest| {
+        let (share, most) = (rest.share() * 100.0, most.fraction() * 100.0);
+        format!("budget: {}: halod took {share:.1}% of a core, at most {most}%", rest.step)
+    })
+    .collect()
 }
 
 /// Why nothing can be said about times; `None` if the lab's own timers were on time.
@@ -278,6 +309,22 @@ n2, by crash: n2
         assert_eq!(load.to_string(), format!("{line}; halod took 0.71 s of a core"));
         load.router_cpu = None;
         assert_eq!(load.to_string(), line);
+    }
+
+    #[test]
+    fn each_rest_is_held_to_its_share_of_a_core() {
+        let rest = |millis| RestTimes {
+            step: "wait: 10s".into(),
+            duration: Duration::from_secs(10),
+            router_cpu: Duration::from_millis(millis),
+        };
+        let source = "scenario: x\nabout: x\nrouter: {routes: 1}\nnodes: {n: 1}\nsteps: []\nbudget: {router-cpu: 25%}\n";
+        let budget = crate::scenario::Scenario::parse("x.yaml", source).unwrap().budget;
+        assert_eq!(
+            over_rest(budget, &[rest(2_500), rest(2_510)]),
+            ["budget: wait: 10s: halod took 25.1% of a core, at most 25%"]
+        );
+        assert_eq!(over_rest(Budget::default(), &[rest(9_000)]), [""; 0]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ fn result(scenario: &str, verdict: Verdict, figures: Option<Figures>) -> Scenari
         duration,
         losses: Vec::new(),
         load: None,
+        rests: Vec::new(),
         figures,
         snapshot: None,
         times: None,

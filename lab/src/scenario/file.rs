@@ -13,7 +13,7 @@ use super::located::{At, Either, Entries, Headed, Unit};
 use super::quantity::{Delay, Percent, Rate};
 use super::span::{Span, Within};
 use super::{
-    Answer, Engine, Family, Invariant, LossRule, Network, OnReconnect, Parting, Retries, Success, Tag, TcpFlag, Way,
+    Answer, Engine, Family, Invariant, LossRule, Network, OnReconnect, Parting, Retries, Success, Tag, Tcp, TcpFlag, Way,
 };
 use crate::orbited::Transport;
 
@@ -77,6 +77,8 @@ pub(crate) struct Budget {
     pub(crate) delivery_ratio: Option<At<u32>>,
     /// From the time at which an event falls due until a browser shows it, for 99 in 100.
     pub(crate) delivery_p99: Option<Unit<Span>>,
+    /// What HaloD's process uses of one core at most during each `wait` of a second or more.
+    pub(crate) router_cpu: Option<Unit<Percent>>,
 }
 
 /// The one engine that can run a scenario.
@@ -145,6 +147,8 @@ pub(crate) struct Nodes {
     pub(crate) success: Option<Success>,
     /// What a node makes of HaloD's `reconnect`; `obey` if not given.
     pub(crate) reconnect: Option<OnReconnect>,
+    /// Whose TCP it has on the kernel engine; `kernel` if not given.
+    pub(crate) tcp: Option<Tcp>,
 }
 
 /// A group of browsers.

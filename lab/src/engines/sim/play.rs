@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use halod_core::time::Instant;
 
-use super::player::PlayerCommand;
 use super::world::{Catch, Closing, World};
 use crate::actors::app::AppCommand;
 use crate::actors::browser::BrowserCommand;
 use crate::actors::node::NodeCommand;
+use crate::actors::player::PlayerCommand;
 use crate::addresses;
 use crate::cast::{self, StrayEnds, StraySender};
 use crate::engine::{CommandOutcome, Engine, Order, Seen, Witness};

@@ -15,7 +15,7 @@ use crate::scenario::file::{self, Names, Verb};
 use crate::scenario::located::{At, Either};
 use crate::scenario::{
     Action, Answer, App, BrowserGroup, Command, Engine, Expectation, Fault, Hold, Load, LossRule, Node, RateChange,
-    Ref, Router, Run, RunHost, Step, Stray, StrayPath, TcpFlag,
+    Ref, Router, Run, RunHost, Step, Stray, StrayPath, Tcp, TcpFlag,
 };
 
 /// The largest event body, in bytes. Larger ones would measure the links, not the router.
@@ -276,6 +276,11 @@ impl<'a> Walk<'a> {
                 None => self.host_of(name, span, "hosts besides the router").map(RunHost::Node),
             },
         };
+        if let Some(RunHost::Node(node)) = on.filter(|on| matches!(on, RunHost::Node(node) if self.hosts.nodes[*node].tcp == Tcp::Smoltcp))
+        {
+            let message = format!("node \"{}\" has no kernel to run commands", self.hosts.nodes[node].name);
+            self.mistakes.add(span, message, "its TCP is smoltcp's");
+        }
         let command = Command::parse(&run.command.value, self.router.routes)
             .map_err(|why| self.mistakes.add(&run.command.span, "the command does not fit", why));
         Some(Run { on: on?, command: command.ok()?, stdout: run.stdout.clone(), status: run.status.unwrap_or(0) })

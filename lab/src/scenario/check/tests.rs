@@ -574,3 +574,10 @@ fn browsers_come_at_a_rate_and_fill_their_rooms() {
         ],
     );
 }
+
+#[test]
+fn a_node_without_a_kernel_runs_no_commands() {
+    let source = HEAD.replace("n: 8", "n: {count: 8, tcp: smoltcp}") + "steps:\n  - run: {on: n1, command: ls}\n";
+    let error = parse(&source).expect_err("it is wrong");
+    assert!(error.starts_with("error: node \"n1\" has no kernel to run commands"), "{error}");
+}

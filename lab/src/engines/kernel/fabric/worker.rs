@@ -116,19 +116,37 @@ impl<A: Actor> Worker<A> {
         Ok(port)
     }
 
-    pub(super) fn attach_actor(
+    /// Nothing runs on the stack yet if there is no actor.
+    pub(super) fn attach_stack(
         &mut self,
-        group: &str,
+        name: &str,
         host: &Attachment,
         stack: &StackConfig,
-        actor: A,
-    ) -> io::Result<StackId> {
+        actor: Option<A>,
+    ) -> io::Result<(StackId, PortId)> {
         let id = StackId(self.ports_of_stacks.len());
-        let port = self.attach(group, host, End::Stack(id))?;
+        let port = self.attach(name, host, End::Stack(id))?;
         self.ports_of_stacks.push(port);
-        let added = self.stacks.add(clock::now(), stack, actor);
+        let added = match actor {
+            Some(actor) => self.stacks.add(clock::now(), stack, actor),
+            None => self.stacks.add_idle(clock::now(), stack),
+        };
         debug_assert_eq!(added, id, "stacks are numbered in the order of their arrival");
-        Ok(id)
+        Ok((id, port))
+    }
+
+    pub(super) fn start_actor(&mut self, on: StackId, actor: A) {
+        self.stacks.start(clock::now(), on, actor);
+    }
+
+    pub(super) fn kill(&mut self, stack: StackId) -> Instant {
+        let now = clock::now();
+        self.stacks.kill(now, stack);
+        now
+    }
+
+    pub(super) fn power_off(&mut self, stack: StackId) {
+        self.stacks.power_off(stack);
     }
 
     pub(super) fn command(&mut self, to: StackId, command: A::Command) {
