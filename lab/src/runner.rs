@@ -9,8 +9,8 @@ use crate::engine::{Engine, Order};
 use crate::ledger::Ledger;
 use crate::report::{Figures, Verdict};
 use crate::scenario::{
-    Action, BrowserGroup, Condition, Expectation, Fault, Flap, Invariant, Load, LossRule, Node, Rate, Ref, Run, Scenario, Step, Stray,
-    WITHIN_DEFAULT, Way,
+    Action, BrowserGroup, Condition, Expectation, Fault, Flap, Invariant, Load, LossRule, Node, Rate, Ref, Run,
+    Scenario, Step, Stray, WITHIN_DEFAULT, Way,
 };
 use crate::snapshot::Snapshot;
 use crate::timing::{self, LoadTimes, LossTimes, RestTimes, Spread};
@@ -75,7 +75,15 @@ impl Outcome {
 /// Runs `scenario` on `engine` to its end or to the first step that fails. `progress` hears of each step.
 pub fn run(scenario: &Scenario, engine: &mut dyn Engine, mut progress: impl FnMut(usize, &Step)) -> Outcome {
     let start = engine.now();
-    let mut play = Play { engine, ledger: Ledger::new(scenario), scenario, step: "", overtime: Vec::new(), load: None, rests: Vec::new() };
+    let mut play = Play {
+        engine,
+        ledger: Ledger::new(scenario),
+        scenario,
+        step: "",
+        overtime: Vec::new(),
+        load: None,
+        rests: Vec::new(),
+    };
     let mut snapshot = Snapshot::default();
     let mut failures = Vec::new();
     let mut texts: Vec<&str> = Vec::new();

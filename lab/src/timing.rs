@@ -318,7 +318,8 @@ n2, by crash: n2
             duration: Duration::from_secs(10),
             router_cpu: Duration::from_millis(millis),
         };
-        let source = "scenario: x\nabout: x\nrouter: {routes: 1}\nnodes: {n: 1}\nsteps: []\nbudget: {router-cpu: 25%}\n";
+        let source =
+            "scenario: x\nabout: x\nrouter: {routes: 1}\nnodes: {n: 1}\nsteps: []\nbudget: {router-cpu: 25%}\n";
         let budget = crate::scenario::Scenario::parse("x.yaml", source).unwrap().budget;
         assert_eq!(
             over_rest(budget, &[rest(2_500), rest(2_510)]),

@@ -107,14 +107,7 @@ impl Events {
     fn view(&mut self, user: &str, event: EventId) -> &mut EventView {
         self.by_id.entry(event).or_insert_with(|| {
             self.counts.sent += 1;
-            EventView {
-                user: user.to_owned(),
-                settled: false,
-                given_up: false,
-                shown: 0,
-                due_at: None,
-                shown_at: None,
-            }
+            EventView { user: user.to_owned(), settled: false, given_up: false, shown: 0, due_at: None, shown_at: None }
         })
     }
 

@@ -291,8 +291,14 @@ fn an_event_is_of_the_app_that_its_number_names() {
     let shown = |user: &str, event| Observation::Shown { user: user.into(), event };
     // Shown before it is known to be sent, and the first of the second app.
     see(Witness::Browser, shown("a1", first_event(1)));
-    see(Witness::App(q), Observation::Sent { user: "a1".into(), event: first_event(1), attempt: 1, waited: Duration::ZERO });
-    see(Witness::App(p), Observation::Sent { user: "b1".into(), event: first_event(0), attempt: 1, waited: Duration::ZERO });
+    see(
+        Witness::App(q),
+        Observation::Sent { user: "a1".into(), event: first_event(1), attempt: 1, waited: Duration::ZERO },
+    );
+    see(
+        Witness::App(p),
+        Observation::Sent { user: "b1".into(), event: first_event(0), attempt: 1, waited: Duration::ZERO },
+    );
     // Of a user that it is not for, and beyond the load of either app.
     see(Witness::Browser, shown("a1", first_event(0)));
     see(Witness::Browser, shown("b1", first_event(0) + 1));

@@ -13,7 +13,8 @@ use super::located::{At, Either, Entries, Headed, Unit};
 use super::quantity::{Delay, Percent, Rate};
 use super::span::{Span, Within};
 use super::{
-    Answer, Engine, Family, Invariant, LossRule, Network, OnReconnect, Parting, Retries, Success, Tag, Tcp, TcpFlag, Way,
+    Answer, Engine, Family, Invariant, LossRule, Network, OnReconnect, Parting, Retries, Success, Tag, Tcp, TcpFlag,
+    Way,
 };
 use crate::orbited::Transport;
 

@@ -98,7 +98,8 @@ impl Dispatch {
         let Some(event) = self.users[user].queue.pop_front() else { return };
         let backoff = Backoff::new(Duration::from_millis(5), Duration::from_millis(200));
         let conn = self.links.newest(now, &self.config, self.users[user].route, wire);
-        self.users[user].unsettled = Some(Unsettled { event, attempts: 0, waited: Duration::ZERO, backoff, place: Place::Waiting });
+        self.users[user].unsettled =
+            Some(Unsettled { event, attempts: 0, waited: Duration::ZERO, backoff, place: Place::Waiting });
         self.put(now, user, Place::Newest(conn), wire);
     }
 

@@ -123,7 +123,8 @@ where
             link: host.link,
             seed: host.stack.seed,
         };
-        let attached = self.call(move |worker| worker.attach_stack(&group, &attachment, &host.stack, Some(host.actor)))??;
+        let attached =
+            self.call(move |worker| worker.attach_stack(&group, &attachment, &host.stack, Some(host.actor)))??;
         Ok(attached.0)
     }
 

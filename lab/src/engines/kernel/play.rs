@@ -125,7 +125,9 @@ impl Engine for World<'_> {
 
 impl World<'_> {
     fn tell_browsers(&self, group: Ref<BrowserGroup>, command: BrowserCommand) -> anyhow::Result<()> {
-        self.browsers[&group].iter().try_for_each(|&stack| Ok(self.fabric.command(stack, PlayerCommand::Browser(command))?))
+        self.browsers[&group]
+            .iter()
+            .try_for_each(|&stack| Ok(self.fabric.command(stack, PlayerCommand::Browser(command))?))
     }
 
     fn relink(&self, of: LinkOf, link: &Link) -> anyhow::Result<()> {

@@ -368,7 +368,12 @@ impl<'a> World<'a> {
                 seed,
                 mtu: MTU,
             };
-            let host = ActorHost { segment: Segment::Wan, link, stack, actor: Player::Browser(Box::new(Browser::new(config))) };
+            let host = ActorHost {
+                segment: Segment::Wan,
+                link,
+                stack,
+                actor: Player::Browser(Box::new(Browser::new(config))),
+            };
             let stack = self.fabric.attach_actor(&self.scenario.browsers[group].name, host)?;
             self.browsers.entry(group).or_default().push(stack);
         }
@@ -378,7 +383,12 @@ impl<'a> World<'a> {
 
 fn build_router(netns: &Netns, fabric: &Fabric<Player>, scenario: &Scenario) -> anyhow::Result<()> {
     let service = addresses::service();
-    netns.configure(&InterfaceConfig { name: "lo", addresses: &[(service.v4, 32), (service.v6, 128)], mtu: None, queue: None })?;
+    netns.configure(&InterfaceConfig {
+        name: "lo",
+        addresses: &[(service.v4, 32), (service.v6, 128)],
+        mtu: None,
+        queue: None,
+    })?;
     netns.set_sysctl("ipv4.ip_forward", "1")?;
     netns.set_sysctl("ipv6.conf.all.forwarding", "1")?;
     for (segment, name) in [(Segment::Wan, "wan"), (Segment::Lan, "lan")] {

@@ -174,7 +174,8 @@ impl<'a> Walk<'a> {
     /// Rooms that are not full would leave it to chance how many events there are.
     fn room(&mut self, room: &At<u16>) -> u16 {
         let users: u32 = self.hosts.browsers.iter().map(|group| u32::from(group.count)).sum();
-        if self.mistakes.count(room, "users of a room", users.max(1).into()) && users % u32::from(room.value) != 0 {
+        if self.mistakes.count(room, "users of a room", users.max(1).into()) && !users.is_multiple_of(room.value.into())
+        {
             let message = format!("{users} users do not fill rooms of {}", room.value);
             self.mistakes.add(&room.span, message, "all rooms have the same size");
         }
@@ -276,7 +277,8 @@ impl<'a> Walk<'a> {
                 None => self.host_of(name, span, "hosts besides the router").map(RunHost::Node),
             },
         };
-        if let Some(RunHost::Node(node)) = on.filter(|on| matches!(on, RunHost::Node(node) if self.hosts.nodes[*node].tcp == Tcp::Smoltcp))
+        if let Some(RunHost::Node(node)) = on
+            && self.hosts.nodes[node].tcp == Tcp::Smoltcp
         {
             let message = format!("node \"{}\" has no kernel to run commands", self.hosts.nodes[node].name);
             self.mistakes.add(span, message, "its TCP is smoltcp's");

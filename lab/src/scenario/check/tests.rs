@@ -568,10 +568,7 @@ fn browsers_come_at_a_rate_and_fill_their_rooms() {
     assert!(matches!(&load.action, Action::Load(load) if (load.room, load.deliveries()) == (40, 480)));
     check_steps(
         "  - connect: {browsers: b, rate: 0/s}\n  - load: {app: a, events: 5, rate: 1/s, room: 7}\n",
-        &[
-            "\"0/s\" is not a rate | at least 1/s",
-            "240 users do not fill rooms of 7 | all rooms have the same size",
-        ],
+        &["\"0/s\" is not a rate | at least 1/s", "240 users do not fill rooms of 7 | all rooms have the same size"],
     );
 }
 
