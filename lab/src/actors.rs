@@ -8,6 +8,7 @@ mod backoff;
 pub mod browser;
 pub mod event;
 pub mod node;
+pub mod player;
 mod timers;
 #[cfg(test)]
 mod transcript;

@@ -18,6 +18,7 @@ use crate::scenario::{
     App, BrowserGroup, Client, Hold, Link, Load, Node, OnReconnect, Parting, RateChange, Ref, Retries, Router,
     Scenario, Stray, StrayPath, Success,
 };
+use crate::stacks::{Buffers, DYNAMIC_PORTS, StackConfig};
 
 /// The largest IP packet of every interface, in bytes. Links may carry less.
 pub const MTU: u16 = 1500;
@@ -110,6 +111,19 @@ pub fn node(scenario: &Scenario, node: Ref<Node>, start: u64) -> NodeConfig {
     }
 }
 
+/// A node's stack, where it has none of the kernel's.
+pub fn node_stack(address: Pair, seed: u64) -> StackConfig {
+    StackConfig {
+        addresses: address.both().to_vec(),
+        listen: vec![addresses::NODE_BROWSER_PORT, addresses::NODE_APP_PORT, addresses::NODE_ADMIN_PORT],
+        local_ports: DYNAMIC_PORTS,
+        udp: Some(0),
+        buffers: Buffers::LARGE,
+        seed,
+        mtu: MTU,
+    }
+}
+
 /// An app's process.
 pub fn app(scenario: &Scenario, app: Ref<App>) -> AppConfig {
     let entry = &scenario.apps[app];
@@ -130,7 +144,12 @@ pub fn app(scenario: &Scenario, app: Ref<App>) -> AppConfig {
 
 /// What a `load` step tells its app.
 pub fn load(load: &Load) -> AppCommand {
-    AppCommand::Load { events: load.events.into(), interval: load.rate.interval(), body_bytes: load.size_min as usize }
+    AppCommand::Load {
+        utterances: load.events.into(),
+        interval: load.rate.interval(),
+        body_bytes: load.size_min as usize,
+        room: load.room.into(),
+    }
 }
 
 /// What a `rate` step tells its app.

@@ -16,8 +16,15 @@ pub enum Order<'a> {
     Join(Ref<Node>),
     /// A node leaves.
     Leave(Ref<Node>),
-    /// All browsers of a group connect.
-    Connect(Ref<BrowserGroup>),
+    /// Browsers of a group connect: those from `from`, counted from 0, up to but not `to`.
+    Connect {
+        /// Their group.
+        group: Ref<BrowserGroup>,
+        /// The first.
+        from: u16,
+        /// The first that does not.
+        to: u16,
+    },
     /// All browsers of a group close.
     Disconnect(Ref<BrowserGroup>, Parting),
     /// An app dispatches events.
@@ -105,6 +112,15 @@ pub trait Engine {
     ///
     /// What carries the packets has failed.
     fn late_max(&self) -> anyhow::Result<Duration>;
+
+    /// How long HaloD's process has used a core so far, to a hundredth of a second; `None` where it is no process.
+    ///
+    /// # Errors
+    ///
+    /// The process is gone.
+    fn router_cpu(&self) -> anyhow::Result<Option<Duration>> {
+        Ok(None)
+    }
 
     /// Sends a packet that belongs to no connection, and says what its sender got for it.
     ///

@@ -81,12 +81,14 @@ impl<'a> Ledger<'a> {
                 self.users.lose(node);
             }
             Order::Leave(node) => self.nodes.expect_leave(node),
-            Order::Connect(group) => self.users.want(group, true),
+            // Those that come later are awaited from the first on.
+            Order::Connect { group, from: 0, .. } => self.users.want(group, true),
+            Order::Connect { .. } => {}
             Order::Disconnect(group, _) => {
                 self.users.want(group, false);
                 self.losses.dismiss(|user| self.users.is_in(user, group));
             }
-            Order::Load(load) => self.events_of(load.app).expect(load.events.into()),
+            Order::Load(load) => self.events_of(load.app).expect(load.deliveries()),
             Order::Rate(_) => {}
             Order::Hold(&Hold { app, flows, .. }) => {
                 self.holds.insert(app, Held { uses: 1, answers: vec![0; flows as usize] });
@@ -131,7 +133,7 @@ impl<'a> Ledger<'a> {
         self.losses.times(self.scenario)
     }
 
-    /// How long events were under way that were dispatched before the first loss, and after it.
+    /// How long events took that fell due before the first loss, and after it.
     pub fn deliveries(&self) -> (Spread, Spread) {
         let first = self.losses.first();
         let all = self.events.values().flat_map(Events::deliveries);
@@ -195,7 +197,7 @@ impl<'a> Ledger<'a> {
     fn see_app(&mut self, at: Instant, app: Ref<App>, observation: &Observation) {
         let name = &self.scenario.apps[app].name;
         match observation {
-            Observation::Sent { user, event, .. } => self.events_of(app).send(at, user, *event),
+            Observation::Sent { user, event, waited, .. } => self.events_of(app).send(at - *waited, user, *event),
             Observation::Settled { event, .. } => self.events_of(app).settle(*event),
             Observation::GivenUp { user, event } => self.events_of(app).give_up(user, *event),
             Observation::FlowAnswered { index } => {

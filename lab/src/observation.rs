@@ -1,6 +1,7 @@
 //! What actors report of themselves, for expectations, snapshots and the report.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use halod_core::ids::{Epoch, NodeId, RouteId};
 use halod_core::protocol::{ErrorCode, NodeState};
@@ -103,6 +104,9 @@ pub enum Observation {
         event: EventId,
         /// Counts from 1.
         attempt: u32,
+        /// How long it had been due when it was written for the first time, behind others of its user or for want of a
+        /// connection.
+        waited: Duration,
     },
     /// An app has `Success` for an event.
     Settled {

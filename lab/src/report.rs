@@ -9,7 +9,7 @@ use serde::Serialize;
 use similar::TextDiff;
 
 use crate::scenario::Engine;
-use crate::timing::LossTimes;
+use crate::timing::{LoadTimes, LossTimes, RestTimes};
 
 /// The outcome of a run of the lab.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -34,6 +34,12 @@ pub struct ScenarioResult {
     /// The times of each loss of a node, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub losses: Vec<LossTimes>,
+    /// What became of its loads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load: Option<LoadTimes>,
+    /// What HaloD's process used during each `wait` of a second or more.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rests: Vec<RestTimes>,
     /// Figures; `None` if it did not run.
     #[serde(flatten)]
     pub figures: Option<Figures>,
@@ -109,6 +115,9 @@ impl Report {
     /// through [`anstream`], which removes them in a pipe and where NO_COLOR is set.
     pub fn styled(&self) -> String {
         let mut text = self.table();
+        if let [ScenarioResult { load: Some(load), .. }] = self.results.as_slice() {
+            let _ = writeln!(text, "\n{load}");
+        }
         for result in &self.results {
             text.push_str(&result.explanation());
         }

@@ -9,14 +9,17 @@ use crate::engine::{Engine, Order};
 use crate::ledger::Ledger;
 use crate::report::{Figures, Verdict};
 use crate::scenario::{
-    Action, Condition, Expectation, Fault, Flap, Invariant, Load, LossRule, Node, Ref, Run, Scenario, Step, Stray,
-    WITHIN_DEFAULT, Way,
+    Action, BrowserGroup, Condition, Expectation, Fault, Flap, Invariant, Load, LossRule, Node, Rate, Ref, Run,
+    Scenario, Step, Stray, WITHIN_DEFAULT, Way,
 };
 use crate::snapshot::Snapshot;
-use crate::timing::{self, LossTimes};
+use crate::timing::{self, LoadTimes, LossTimes, RestTimes, Spread};
 
 /// How long the last events may take after the last step.
 const LOADS_WITHIN: Duration = Duration::from_secs(30);
+
+/// The shortest wait that says what HaloD's process uses of a core, of which the kernel counts hundredths of a second.
+const REST_MIN: Duration = Duration::from_secs(1);
 
 /// How long an event that a node has handed over may take to be shown. Nothing tells of one that never will be.
 const HANDED_OVER_WITHIN: Duration = Duration::from_millis(250);
@@ -34,6 +37,10 @@ pub struct Outcome {
     pub late_max: Duration,
     /// The times of each loss of a node.
     pub losses: Vec<LossTimes>,
+    /// What became of its loads; `None` without one.
+    pub load: Option<LoadTimes>,
+    /// What HaloD's process used during each `wait` of a second or more, where it is a process.
+    pub rests: Vec<RestTimes>,
     /// On the engine's clock.
     pub duration: Duration,
 }
@@ -68,7 +75,15 @@ impl Outcome {
 /// Runs `scenario` on `engine` to its end or to the first step that fails. `progress` hears of each step.
 pub fn run(scenario: &Scenario, engine: &mut dyn Engine, mut progress: impl FnMut(usize, &Step)) -> Outcome {
     let start = engine.now();
-    let mut play = Play { engine, ledger: Ledger::new(scenario), scenario, step: "", overtime: Vec::new() };
+    let mut play = Play {
+        engine,
+        ledger: Ledger::new(scenario),
+        scenario,
+        step: "",
+        overtime: Vec::new(),
+        load: None,
+        rests: Vec::new(),
+    };
     let mut snapshot = Snapshot::default();
     let mut failures = Vec::new();
     let mut texts: Vec<&str> = Vec::new();
@@ -97,15 +112,22 @@ pub fn run(scenario: &Scenario, engine: &mut dyn Engine, mut progress: impl FnMu
         failures.extend(lost_events(&snapshot));
     }
     let losses = play.ledger.loss_times();
+    let rests = std::mem::take(&mut play.rests);
     let mut overtime = play.overtime;
     overtime.extend(timing::over_budget(scenario.budget, &losses));
-    overtime.extend(timing::over_ratio(scenario.budget, &play.ledger.deliveries()));
+    overtime.extend(timing::over_rest(scenario.budget, &rests));
+    let deliveries = play.ledger.deliveries();
+    overtime.extend(timing::over_ratio(scenario.budget, &deliveries));
+    let load = play.load.filter(|_| is_over).map(|span| span.times(deliveries));
+    overtime.extend(load.as_ref().and_then(|load| timing::over_delivery(scenario.budget, &load.deliveries)));
     Outcome {
         snapshot,
         failures,
         overtime,
         late_max: play.engine.late_max().unwrap_or_default(),
         losses,
+        load,
+        rests,
         duration: play.engine.now().since(start),
     }
 }
@@ -127,6 +149,31 @@ struct Play<'a, 's> {
     step: &'s str,
     /// Times that were not as expected.
     overtime: Vec<String>,
+    load: Option<LoadSpan>,
+    rests: Vec<RestTimes>,
+}
+
+/// From the first event to the last, so far.
+#[derive(Clone, Copy)]
+struct LoadSpan {
+    begin: Mark,
+    end: Mark,
+}
+
+/// A moment, and how long HaloD's process had used a core by then.
+#[derive(Clone, Copy)]
+struct Mark {
+    at: Instant,
+    router_cpu: Option<Duration>,
+}
+
+impl LoadSpan {
+    fn times(self, (before, after): (Spread, Spread)) -> LoadTimes {
+        let Self { begin, end } = self;
+        let router_cpu = end.router_cpu.zip(begin.router_cpu).map(|(end, begin)| end.saturating_sub(begin));
+        let deliveries = [before, after].iter().flat_map(Spread::times).copied().collect();
+        LoadTimes { duration: end.at.since(begin.at), deliveries, router_cpu }
+    }
 }
 
 impl<'s> Play<'_, 's> {
@@ -135,11 +182,11 @@ impl<'s> Play<'_, 's> {
         self.step = &step.text;
         let within = |time: Duration| start + time;
         match &step.action {
-            Action::Join(nodes) => self.join(nodes, start)?,
+            Action::Join(nodes) => self.join(nodes)?,
             Action::Leave(node) => drop(self.give(Order::Leave(*node))?),
-            Action::Connect(group) => drop(self.give(Order::Connect(*group))?),
+            Action::Connect(group, rate) => self.connect(*group, *rate)?,
             Action::Disconnect(group, by) => drop(self.give(Order::Disconnect(*group, *by))?),
-            Action::Load(load) => drop(self.give(Order::Load(load))?),
+            Action::Load(load) => self.load(load)?,
             Action::Rate(change) => drop(self.give(Order::Rate(*change))?),
             Action::Hold(hold) => drop(self.give(Order::Hold(hold))?),
             Action::Probe(app) => drop(self.give(Order::Probe(*app))?),
@@ -153,7 +200,7 @@ impl<'s> Play<'_, 's> {
             }
             Action::Jump(time) => drop(self.give(Order::Jump(*time))?),
             Action::Stray(stray) => self.stray(stray)?,
-            Action::Wait(time) => self.pass(within(*time))?,
+            Action::Wait(time) => self.rest(*time)?,
             Action::Busy(time) => {
                 self.give(Order::Busy(*time))?;
                 self.pass(within(*time))?;
@@ -177,6 +224,47 @@ impl<'s> Play<'_, 's> {
         let at = self.engine.give(order)?;
         self.ledger.order(at, order, self.step);
         Ok(at)
+    }
+
+    /// Browsers that should have connected already do so together.
+    fn connect(&mut self, group: Ref<BrowserGroup>, rate: Option<Rate>) -> anyhow::Result<()> {
+        let (start, count) = (self.engine.now(), self.scenario.browsers[group].count);
+        let mut from = 0;
+        while from < count {
+            let due = |rate: Rate| 1 + self.engine.now().since(start).as_nanos() / rate.interval().as_nanos();
+            let to = rate.map_or(count, |rate| u16::try_from(due(rate)).unwrap_or(count).min(count));
+            self.give(Order::Connect { group, from, to })?;
+            from = to;
+            if let Some(rate) = rate {
+                self.pass(start + rate.interval() * from.into())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn load(&mut self, load: &Load) -> anyhow::Result<()> {
+        if self.load.is_none() {
+            let begin = self.mark()?;
+            self.load = Some(LoadSpan { begin, end: begin });
+        }
+        self.give(Order::Load(load))?;
+        Ok(())
+    }
+
+    fn rest(&mut self, time: Duration) -> anyhow::Result<()> {
+        let begin = self.mark()?;
+        self.pass(begin.at + time)?;
+        if time >= REST_MIN {
+            let Mark { at, router_cpu } = self.mark()?;
+            let cpu = router_cpu.zip(begin.router_cpu).map(|(end, begin)| end.saturating_sub(begin));
+            let (step, duration) = (self.step.to_owned(), at.since(begin.at));
+            self.rests.extend(cpu.map(|router_cpu| RestTimes { step, duration, router_cpu }));
+        }
+        Ok(())
+    }
+
+    fn mark(&self) -> anyhow::Result<Mark> {
+        Ok(Mark { at: self.engine.now(), router_cpu: self.engine.router_cpu()? })
     }
 
     fn fault(&mut self, fault: Fault, nodes: &[Ref<Node>]) -> anyhow::Result<()> {
@@ -217,10 +305,10 @@ impl<'s> Play<'_, 's> {
     }
 
     /// Nodes join one after another, so that their ids follow.
-    fn join(&mut self, nodes: &[Ref<Node>], start: Instant) -> anyhow::Result<()> {
-        let end = start + WITHIN_DEFAULT;
+    fn join(&mut self, nodes: &[Ref<Node>]) -> anyhow::Result<()> {
         for &node in nodes {
             self.give(Order::Join(node))?;
+            let end = self.engine.now() + WITHIN_DEFAULT;
             if self.scenario.losses == LossRule::Any {
                 continue;
             }
@@ -291,6 +379,9 @@ impl<'s> Play<'_, 's> {
         let end = self.engine.now() + LOADS_WITHIN;
         self.await_all(end, |ledger| ledger.check_loads())
             .with_context(|| format!("the last events within {LOADS_WITHIN:?}"))?;
+        if let Some(LoadSpan { begin, .. }) = self.load {
+            self.load = Some(LoadSpan { begin, end: self.mark()? });
+        }
         if self.ledger.has_shown_all() { Ok(()) } else { self.pass(self.engine.now() + HANDED_OVER_WITHIN) }
     }
 

@@ -102,6 +102,10 @@ pub struct Budget {
     /// Of 99 in 100 events that are dispatched after the first loss: how many times longer they may be under way than 99
     /// in 100 of those before it, in the same run.
     pub delivery_ratio: Option<u32>,
+    /// Of 99 in 100 events: from the time at which it falls due until a browser shows it.
+    pub delivery_p99: Option<Duration>,
+    /// What HaloD's process uses of a core during each `wait`.
+    pub router_cpu: Option<Percent>,
 }
 
 /// A label of a scenario.
@@ -183,6 +187,8 @@ pub struct Node {
     pub success: Success,
     /// What it makes of HaloD's `reconnect`.
     pub reconnect: OnReconnect,
+    /// Whose TCP it has on the kernel engine.
+    pub tcp: Tcp,
     /// Its way to the router.
     pub link: Link,
 }
@@ -208,6 +214,17 @@ pub enum OnReconnect {
     Obey,
     /// It lets them be, as a server does that knows nothing of HaloD. HaloD resets them at the drain's deadline.
     Ignore,
+}
+
+/// Whose TCP a node has on the kernel engine. In the simulator there is only one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tcp {
+    /// Linux's: the node is a process in a network namespace.
+    #[default]
+    Kernel,
+    /// smoltcp's, in the lab's own process: there may be thousands.
+    Smoltcp,
 }
 
 /// Browsers that act together. Each is a user and has an address of its own.

@@ -1,6 +1,6 @@
 //! How long things took when nodes were lost, and whether that was too long.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -73,6 +73,58 @@ impl Serialize for Spread {
     }
 }
 
+/// What a load came to, from the first event of the first one to the last of the last one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LoadTimes {
+    /// From the first event until nothing more came of any.
+    #[serde(rename = "duration_ms", serialize_with = "milliseconds_of")]
+    pub duration: Duration,
+    /// How long each event took that was shown, from the time at which it fell due.
+    #[serde(rename = "delivery_ms")]
+    pub deliveries: Spread,
+    /// What HaloD's process took of a core in that time, where it is a process. What the kernel did for it elsewhere, such as
+    /// forwarding, is nobody's.
+    #[serde(rename = "router_cpu_ms", serialize_with = "milliseconds_if_any")]
+    pub router_cpu: Option<Duration>,
+}
+
+/// A `wait`, and what HaloD's process used of a core meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RestTimes {
+    /// The step.
+    pub step: String,
+    /// How long it was.
+    #[serde(rename = "duration_ms", serialize_with = "milliseconds_of")]
+    pub duration: Duration,
+    /// See [`LoadTimes::router_cpu`].
+    #[serde(rename = "router_cpu_ms", serialize_with = "milliseconds_of")]
+    pub router_cpu: Duration,
+}
+
+impl RestTimes {
+    /// Of one core.
+    fn share(&self) -> f64 {
+        self.router_cpu.as_secs_f64() / self.duration.as_secs_f64()
+    }
+}
+
+impl fmt::Display for LoadTimes {
+    /// In a line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { duration, deliveries, router_cpu } = self;
+        write!(f, "{} events in {:.1} s", deliveries.0.len(), duration.as_secs_f64())?;
+        for (what, percent) in [("p50", 50), ("p99", 99), ("max", 100)] {
+            if let Some(time) = deliveries.percentile(percent) {
+                write!(f, ", {what} {}", exact(time))?;
+            }
+        }
+        match router_cpu {
+            Some(time) => write!(f, "; halod took {:.2} s of a core", time.as_secs_f64()),
+            None => Ok(()),
+        }
+    }
+}
+
 /// The times of all losses, for people and for a snapshot: exact to the microsecond, the resolution of the smallest
 /// clock among the simulator's. Empty without losses.
 pub fn table(losses: &[LossTimes]) -> String {
@@ -130,6 +182,23 @@ pub(crate) fn over_ratio(budget: Budget, (steady, disturbed): &(Spread, Spread))
     })
 }
 
+/// What events took longer than they may.
+pub(crate) fn over_delivery(budget: Budget, deliveries: &Spread) -> Option<String> {
+    let (most, p99) = (budget.delivery_p99?, deliveries.percentile(99)?);
+    (p99 > most).then(|| format!("budget: 99 in 100 events took up to {p99:?}, at most {most:?}"))
+}
+
+/// What HaloD's process used more of a core than it may while nothing happened.
+pub(crate) fn over_rest(budget: Budget, rests: &[RestTimes]) -> Vec<String> {
+    let Some(most) = budget.router_cpu else { return Vec::new() };
+    let over = rests.iter().filter(|rest| rest.share() > most.fraction());
+    over.map(|rest| {
+        let (share, most) = (rest.share() * 100.0, most.fraction() * 100.0);
+        format!("budget: {}: halod took {share:.1}% of a core, at most {most}%", rest.step)
+    })
+    .collect()
+}
+
 /// Why nothing can be said about times; `None` if the lab's own timers were on time.
 pub(crate) fn invalid(late_max: Duration, overtime: &[String]) -> Option<String> {
     let reasons = overtime.join("; ");
@@ -139,6 +208,10 @@ pub(crate) fn invalid(late_max: Duration, overtime: &[String]) -> Option<String>
 
 fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
+}
+
+fn milliseconds_of<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    milliseconds(*duration).serialize(serializer)
 }
 
 fn milliseconds_if_any<S: serde::Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -217,6 +290,42 @@ n2, by crash: n2
             Some("budget: after the first loss 99 in 100 events took up to 12ms, more than 2 times 4ms")
         );
         assert_eq!(over_ratio(Budget::default(), &(ms([1]), ms([1_000]))), None);
+    }
+
+    #[test]
+    fn events_are_held_to_their_own_budget() {
+        let budget = Budget { delivery_p99: Some(Duration::from_millis(4)), ..Budget::default() };
+        let check = |slow: usize| over_delivery(budget, &ms((0..100).map(|rank| if rank < slow { 5 } else { 4 })));
+        assert_eq!(check(1), None);
+        assert_eq!(check(2).as_deref(), Some("budget: 99 in 100 events took up to 5ms, at most 4ms"));
+        assert_eq!(over_delivery(Budget::default(), &ms([1_000])), None);
+    }
+
+    #[test]
+    fn a_load_is_told_in_a_line_with_what_halod_took() {
+        let [duration, cpu] = [30_040, 710].map(Duration::from_millis);
+        let mut load = LoadTimes { duration, deliveries: ms([1, 2, 30]), router_cpu: Some(cpu) };
+        let line = "3 events in 30.0 s, p50 2.000 ms, p99 30.000 ms, max 30.000 ms";
+        assert_eq!(load.to_string(), format!("{line}; halod took 0.71 s of a core"));
+        load.router_cpu = None;
+        assert_eq!(load.to_string(), line);
+    }
+
+    #[test]
+    fn each_rest_is_held_to_its_share_of_a_core() {
+        let rest = |millis| RestTimes {
+            step: "wait: 10s".into(),
+            duration: Duration::from_secs(10),
+            router_cpu: Duration::from_millis(millis),
+        };
+        let source =
+            "scenario: x\nabout: x\nrouter: {routes: 1}\nnodes: {n: 1}\nsteps: []\nbudget: {router-cpu: 25%}\n";
+        let budget = crate::scenario::Scenario::parse("x.yaml", source).unwrap().budget;
+        assert_eq!(
+            over_rest(budget, &[rest(2_500), rest(2_510)]),
+            ["budget: wait: 10s: halod took 25.1% of a core, at most 25%"]
+        );
+        assert_eq!(over_rest(Budget::default(), &[rest(9_000)]), [""; 0]);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::time::Duration;
 use halod_core::cluster::ConnId;
 use halod_core::protocol::{DecodeError, FromNode, LineBuffer, decode_from_node};
 use halod_core::routing::SessionId;
+use nix::sys::socket::{setsockopt, sockopt};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{mpsc, oneshot};
@@ -28,6 +29,12 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 const DATAGRAM_MAX: usize = 2048;
 /// Datagrams that are read in one go before the clock is looked at: one of each node that there may be.
 const WAITING_MAX: usize = 4096;
+/// What the kernel keeps of them meanwhile, in bytes: it counts some 800 for a heartbeat. Its default is full after 13 ms of
+/// 2,048 nodes that send one every 100 ms.
+const RECEIVE_BUFFER: usize = WAITING_MAX * 1024;
+/// How long datagrams wait to be read together after some were read. Of 20,000 a second each would otherwise wake the loop, and
+/// a heartbeat is as good a millisecond later: whatever waits is read before a node is called silent.
+const DATAGRAM_PAUSE: Duration = Duration::from_millis(1);
 
 /// What happened on the control port.
 pub(crate) enum Event {
@@ -42,9 +49,14 @@ pub(crate) enum Event {
 /// The listening sockets of the control addresses, of which each IP version has at most one: a heartbeat leaves by the
 /// socket that the node speaks to.
 pub(crate) struct ControlPort {
-    udp: Vec<Rc<UdpSocket>>,
-    /// The same sockets past the runtime; they do not block.
-    udp_direct: Vec<std::net::UdpSocket>,
+    udp: Vec<DatagramSocket>,
+}
+
+struct DatagramSocket {
+    address: SocketAddr,
+    socket: Rc<UdpSocket>,
+    /// The same past the runtime; it does not block.
+    direct: std::net::UdpSocket,
 }
 
 impl ControlPort {
@@ -57,18 +69,21 @@ impl ControlPort {
         let named = |address: SocketAddr| {
             move |error: io::Error| io::Error::new(error.kind(), format!("control address {address}: {error}"))
         };
-        let (mut udp, mut udp_direct) = (Vec::new(), Vec::new());
+        let mut udp = Vec::new();
         for &address in addresses {
             let listener = TcpListener::bind(address).await.map_err(named(address))?;
             let direct = std::net::UdpSocket::bind(address).map_err(named(address))?;
             direct.set_nonblocking(true)?;
+            // Where this is not permitted, in a user namespace, the size is what the system allows to everybody.
+            if setsockopt(&direct, sockopt::RcvBufForce, &RECEIVE_BUFFER).is_err() {
+                setsockopt(&direct, sockopt::RcvBuf, &RECEIVE_BUFFER)?;
+            }
             let socket = Rc::new(UdpSocket::from_std(direct.try_clone()?)?);
             tokio::task::spawn_local(accept(listener, events.clone()));
             tokio::task::spawn_local(receive(Rc::clone(&socket), events.clone()));
-            udp.push(socket);
-            udp_direct.push(direct);
+            udp.push(DatagramSocket { address, socket, direct });
         }
-        Ok(Self { udp, udp_direct })
+        Ok(Self { udp })
     }
 
     /// The datagrams that have arrived and not been read, [`WAITING_MAX`] of a socket at most: the kernel is asked, for the runtime
@@ -76,9 +91,9 @@ impl ControlPort {
     pub(crate) fn waiting_datagrams(&self) -> Vec<Event> {
         let mut buffer = [0; DATAGRAM_MAX];
         let mut waiting = Vec::new();
-        for socket in &self.udp_direct {
+        for DatagramSocket { direct, .. } in &self.udp {
             for _ in 0..WAITING_MAX {
-                match socket.recv_from(&mut buffer) {
+                match direct.recv_from(&mut buffer) {
                     Ok((length, from)) => waiting.push(Event::Datagram(from, decode_from_node(&buffer[..length]))),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     // An ICMP error for an earlier heartbeat; what waits behind it is read all the same.
@@ -91,9 +106,7 @@ impl ControlPort {
 
     /// Sends a datagram; one that cannot be sent at once is lost, like any datagram.
     pub(crate) fn send_datagram(&self, to: SocketAddr, bytes: &[u8]) {
-        let same_version =
-            |socket: &&Rc<UdpSocket>| socket.local_addr().is_ok_and(|local| local.is_ipv4() == to.is_ipv4());
-        if let Some(socket) = self.udp.iter().find(same_version)
+        if let Some(DatagramSocket { socket, .. }) = self.udp.iter().find(|own| own.address.is_ipv4() == to.is_ipv4())
             && let Err(error) = socket.try_send_to(bytes, to)
         {
             tracing::trace!(%to, %error, "a heartbeat was not sent");
@@ -178,9 +191,14 @@ async fn receive(socket: Rc<UdpSocket>, events: mpsc::Sender<Event>) {
     loop {
         // An ICMP error for an earlier heartbeat shows here; the next datagram is read all the same.
         let Ok((length, from)) = socket.recv_from(&mut buffer).await else { continue };
-        if events.send(Event::Datagram(from, decode_from_node(&buffer[..length]))).await.is_err() {
-            return;
+        let mut next = Some((length, from));
+        while let Some((length, from)) = next {
+            if events.send(Event::Datagram(from, decode_from_node(&buffer[..length]))).await.is_err() {
+                return;
+            }
+            next = socket.try_recv_from(&mut buffer).ok();
         }
+        tokio::time::sleep(DATAGRAM_PAUSE).await;
     }
 }
 
@@ -295,7 +313,7 @@ mod tests {
         let port = local.run_until(open).await;
         let node = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         for text in ["one", "two"] {
-            node.send_to(text.as_bytes(), port.udp[0].local_addr().unwrap()).unwrap();
+            node.send_to(text.as_bytes(), port.udp[0].socket.local_addr().unwrap()).unwrap();
         }
         let waiting = port.waiting_datagrams();
         let from_node =

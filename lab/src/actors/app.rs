@@ -64,18 +64,20 @@ impl AppConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AppCommand {
-    /// Dispatch events from now on, evenly spaced.
+    /// Let users speak from now on, evenly spaced; each time all users of a room get an event.
     Load {
-        /// How many.
-        events: u64,
+        /// How many times.
+        utterances: u64,
         /// The time between two; the first is due at once.
         interval: Duration,
         /// The least length of a body, in bytes.
         body_bytes: usize,
+        /// How many users are in a room, at least 1.
+        room: usize,
     },
     /// Go on with the loads that run at another rate.
     Rate {
-        /// The time between two events of a load.
+        /// The time between two utterances of a load.
         interval: Duration,
     },
     /// Open connections, spread evenly over routes, and send a request to nobody on each: a node answers `Failure`.
@@ -118,8 +120,10 @@ impl App {
     }
 
     fn start_due(&mut self, now: Instant) {
-        while let Some((user, event)) = self.schedule.take_due(now) {
-            self.dispatch.enqueue(now, user, event, &mut self.wire);
+        while let Some(utterance) = self.schedule.take_due(now) {
+            for (user, event) in utterance.events() {
+                self.dispatch.enqueue(now, user, event, &mut self.wire);
+            }
         }
     }
 
@@ -144,8 +148,8 @@ impl Actor for App {
 
     fn command(&mut self, now: Instant, command: AppCommand) {
         match command {
-            AppCommand::Load { events, interval, body_bytes } => {
-                self.schedule.add(Load { events, interval, body_bytes, due: now });
+            AppCommand::Load { utterances, interval, body_bytes, room } => {
+                self.schedule.add(Load { utterances, interval, body_bytes, room, due: now });
                 self.start_due(now);
             }
             AppCommand::Rate { interval } => self.schedule.set_interval(now, interval),
@@ -167,7 +171,7 @@ impl Actor for App {
             Input::Connected(conn) if self.held.owns(conn) => {
                 self.held.connected(now, &self.config, conn, &mut self.wire);
             }
-            Input::Connected(conn) => self.dispatch.connected(conn, &mut self.wire),
+            Input::Connected(conn) => self.dispatch.connected(now, conn, &mut self.wire),
             Input::Received(conn, bytes) if self.held.owns(conn) => self.held.received(conn, bytes, &mut self.wire),
             Input::Received(conn, bytes) => self.dispatch.received(now, conn, bytes, &mut self.wire),
             // A node sends its replies before its FIN: nothing more will be answered here.

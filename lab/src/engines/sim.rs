@@ -10,7 +10,6 @@ mod halod;
 mod netfilter;
 mod plane;
 mod play;
-mod player;
 mod router;
 mod transcript;
 pub mod world;

@@ -12,12 +12,11 @@ use crate::scenario::Retries;
 #[derive(Debug)]
 pub(super) struct Events {
     first: EventId,
-    /// How many the scenario has ordered so far.
-    expected: u64,
     by_id: BTreeMap<EventId, EventView>,
     /// The highest event that each user was shown.
     latest_shown: BTreeMap<String, EventId>,
-    out_of_order: u64,
+    /// Of those in `by_id`, kept up to date: there may be many, and whoever waits for them asks often.
+    counts: EventCounts,
 }
 
 #[derive(Debug)]
@@ -26,8 +25,8 @@ struct EventView {
     settled: bool,
     given_up: bool,
     shown: u32,
-    /// When it was dispatched for the first time, and when it was shown.
-    sent_at: Option<Instant>,
+    /// When it fell due, and when it was shown.
+    due_at: Option<Instant>,
     shown_at: Option<Instant>,
 }
 
@@ -53,26 +52,28 @@ pub struct EventCounts {
 impl Events {
     /// None so far; they will be numbered from `first`.
     pub(super) fn new(first: EventId) -> Self {
-        Self { first, expected: 0, by_id: BTreeMap::new(), latest_shown: BTreeMap::new(), out_of_order: 0 }
+        Self { first, by_id: BTreeMap::new(), latest_shown: BTreeMap::new(), counts: EventCounts::default() }
     }
 
     pub(super) fn expect(&mut self, events: u64) {
-        self.expected += events;
+        self.counts.expected += events;
     }
 
-    pub(super) fn send(&mut self, at: Instant, user: &str, event: EventId) {
-        self.view(user, event).sent_at.get_or_insert(at);
+    /// An event, which fell due at `due`, was sent.
+    pub(super) fn send(&mut self, due: Instant, user: &str, event: EventId) {
+        self.view(user, event).due_at.get_or_insert(due);
     }
 
     pub(super) fn settle(&mut self, event: EventId) {
         if let Some(view) = self.by_id.get_mut(&event) {
-            view.settled = true;
+            self.counts.settled += u64::from(!std::mem::replace(&mut view.settled, true));
         }
     }
 
     /// The app got no `Success` for an event and does not try again.
     pub(super) fn give_up(&mut self, user: &str, event: EventId) {
-        self.view(user, event).given_up = true;
+        let is_known = std::mem::replace(&mut self.view(user, event).given_up, true);
+        self.counts.given_up += u64::from(!is_known);
     }
 
     /// The user of each event that no browser has shown, and whether the app was told `Success`.
@@ -83,48 +84,40 @@ impl Events {
     /// A browser has shown an event. Returns whether it is one of this app's, for this user. Reports of two hosts may
     /// cross, so an event may be shown before it is known to be sent.
     pub(super) fn show(&mut self, at: Instant, user: &str, event: EventId) -> bool {
-        let is_expected = event.checked_sub(self.first).is_some_and(|before| before < self.expected);
+        let is_expected = event.checked_sub(self.first).is_some_and(|before| before < self.counts.expected);
         if !is_expected || self.by_id.get(&event).is_some_and(|view| view.user != user) {
             return false;
         }
         let view = self.view(user, event);
         view.shown += 1;
         view.shown_at.get_or_insert(at);
+        match view.shown {
+            1 => self.counts.shown += 1,
+            2 => self.counts.shown_twice += 1,
+            _ => {}
+        }
         let latest = self.latest_shown.entry(user.to_owned()).or_default();
         if event < *latest {
-            self.out_of_order += 1;
+            self.counts.out_of_order += 1;
         }
         *latest = event.max(*latest);
         true
     }
 
     fn view(&mut self, user: &str, event: EventId) -> &mut EventView {
-        self.by_id.entry(event).or_insert_with(|| EventView {
-            user: user.to_owned(),
-            settled: false,
-            given_up: false,
-            shown: 0,
-            sent_at: None,
-            shown_at: None,
+        self.by_id.entry(event).or_insert_with(|| {
+            self.counts.sent += 1;
+            EventView { user: user.to_owned(), settled: false, given_up: false, shown: 0, due_at: None, shown_at: None }
         })
     }
 
     pub(super) fn counts(&self) -> EventCounts {
-        let count = |of: fn(&EventView) -> bool| self.by_id.values().filter(|view| of(view)).count() as u64;
-        EventCounts {
-            expected: self.expected,
-            sent: self.by_id.len() as u64,
-            settled: count(|view| view.settled),
-            given_up: count(|view| view.given_up),
-            shown: count(|view| view.shown > 0),
-            shown_twice: count(|view| view.shown > 1),
-            out_of_order: self.out_of_order,
-        }
+        self.counts
     }
 
-    /// When each event was dispatched that was shown, and how long it was under way.
+    /// When each event that was shown fell due, and how long it took from then on.
     pub(super) fn deliveries(&self) -> impl Iterator<Item = (Instant, Duration)> {
-        self.by_id.values().filter_map(|view| Some((view.sent_at?, view.shown_at?.since(view.sent_at?))))
+        self.by_id.values().filter_map(|view| Some((view.due_at?, view.shown_at?.since(view.due_at?))))
     }
 
     /// Whether nothing more will come of the events, but what is on its way to a browser.

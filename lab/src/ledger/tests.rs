@@ -52,7 +52,9 @@ impl<'a> Stage<'a> {
             stage.welcome(1, node, owned, node as u64 + 1);
         }
         stage.assign(2, 0, &[1], 2);
-        scenario.browsers.entries().for_each(|(group, _)| stage.order(3, Order::Connect(group)));
+        for (group, entry) in scenario.browsers.entries() {
+            stage.order(3, Order::Connect { group, from: 0, to: entry.count });
+        }
         stage.attach(4, 0, "b1");
         stage.attach(5, 1, "a1");
         stage.rests();
@@ -289,8 +291,14 @@ fn an_event_is_of_the_app_that_its_number_names() {
     let shown = |user: &str, event| Observation::Shown { user: user.into(), event };
     // Shown before it is known to be sent, and the first of the second app.
     see(Witness::Browser, shown("a1", first_event(1)));
-    see(Witness::App(q), Observation::Sent { user: "a1".into(), event: first_event(1), attempt: 1 });
-    see(Witness::App(p), Observation::Sent { user: "b1".into(), event: first_event(0), attempt: 1 });
+    see(
+        Witness::App(q),
+        Observation::Sent { user: "a1".into(), event: first_event(1), attempt: 1, waited: Duration::ZERO },
+    );
+    see(
+        Witness::App(p),
+        Observation::Sent { user: "b1".into(), event: first_event(0), attempt: 1, waited: Duration::ZERO },
+    );
     // Of a user that it is not for, and beyond the load of either app.
     see(Witness::Browser, shown("a1", first_event(0)));
     see(Witness::Browser, shown("b1", first_event(0) + 1));

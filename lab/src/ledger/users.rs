@@ -14,6 +14,8 @@ use crate::snapshot::Reconnects;
 #[derive(Debug)]
 pub(super) struct Users {
     by_name: BTreeMap<String, UserView>,
+    /// How many of them are attached anywhere, kept up to date: there may be many, and whoever waits for them asks often.
+    connected: usize,
     /// Which node serves each connection, by the client's end.
     nodes_by_peer: BTreeMap<SocketAddr, Ref<Node>>,
 }
@@ -65,7 +67,7 @@ impl Users {
             })
         };
         let by_name = scenario.browsers.entries().flat_map(of_group).collect();
-        Self { by_name, nodes_by_peer: BTreeMap::new() }
+        Self { by_name, connected: 0, nodes_by_peer: BTreeMap::new() }
     }
 
     pub(super) fn want(&mut self, group: Ref<BrowserGroup>, wanted: bool) {
@@ -89,6 +91,7 @@ impl Users {
     ) -> Result<(), String> {
         // Users of tools like curl are nobody's browser.
         let Some(user) = self.by_name.get_mut(name) else { return Ok(()) };
+        self.connected += usize::from(user.attached.is_empty());
         let former = user.attached.insert(node, Attachment { since: at, peer });
         user.polls = transport == Transport::Xhr;
         let is_news = user.home.is_none_or(|(since, _)| since <= at);
@@ -114,6 +117,7 @@ impl Users {
         if user.attached.get(&node).is_some_and(|attachment| attachment.since <= at)
             && let Some(former) = user.attached.remove(&node)
         {
+            self.connected -= usize::from(user.attached.is_empty());
             forget(&mut self.nodes_by_peer, former, node);
         }
     }
@@ -123,6 +127,7 @@ impl Users {
         let mut served = Vec::new();
         for (name, user) in &mut self.by_name {
             let Some(former) = user.attached.remove(&node) else { continue };
+            self.connected -= usize::from(user.attached.is_empty());
             forget(&mut self.nodes_by_peer, former, node);
             if user.wanted && user.home.is_some_and(|(_, home)| home == node) {
                 served.push((name.clone(), user.transport));
@@ -146,7 +151,7 @@ impl Users {
     }
 
     pub(super) fn connected(&self) -> usize {
-        self.by_name.values().filter(|user| !user.attached.is_empty()).count()
+        self.connected
     }
 
     /// Whether each wanted browser is at the owner of its route and nowhere else, and no other is anywhere.

@@ -8,6 +8,8 @@ fn result(scenario: &str, verdict: Verdict, figures: Option<Figures>) -> Scenari
         verdict,
         duration,
         losses: Vec::new(),
+        load: None,
+        rests: Vec::new(),
         figures,
         snapshot: None,
         times: None,

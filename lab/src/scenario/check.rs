@@ -138,9 +138,11 @@ fn budget(mistakes: &mut Mistakes, budget: &file::Budget, router: &Router, hosts
     let measures = Measures { heartbeat: router.heartbeat, round_trip };
     let mut length = |span: &Option<Unit<Span>>| Some(mistakes.quantity(span.as_ref()?)?.length(measures));
     let (failover, outage_p99) = (length(&budget.failover), length(&budget.outage_p99));
+    let delivery_p99 = length(&budget.delivery_p99);
+    let router_cpu = budget.router_cpu.as_ref().and_then(|share| mistakes.quantity(share));
     let delivery_ratio =
         budget.delivery_ratio.as_ref().filter(|ratio| mistakes.count(ratio, "times longer", 1_000_000));
-    Budget { failover, outage_p99, delivery_ratio: delivery_ratio.map(|ratio| ratio.value) }
+    Budget { failover, outage_p99, delivery_ratio: delivery_ratio.map(|ratio| ratio.value), delivery_p99, router_cpu }
 }
 
 #[cfg(test)]

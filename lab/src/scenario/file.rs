@@ -13,7 +13,8 @@ use super::located::{At, Either, Entries, Headed, Unit};
 use super::quantity::{Delay, Percent, Rate};
 use super::span::{Span, Within};
 use super::{
-    Answer, Engine, Family, Invariant, LossRule, Network, OnReconnect, Parting, Retries, Success, Tag, TcpFlag, Way,
+    Answer, Engine, Family, Invariant, LossRule, Network, OnReconnect, Parting, Retries, Success, Tag, Tcp, TcpFlag,
+    Way,
 };
 use crate::orbited::Transport;
 
@@ -75,6 +76,10 @@ pub(crate) struct Budget {
     /// How many times longer 99 in 100 events may be under way that are dispatched after the first loss than 99 in 100 of
     /// those before it.
     pub(crate) delivery_ratio: Option<At<u32>>,
+    /// From the time at which an event falls due until a browser shows it, for 99 in 100.
+    pub(crate) delivery_p99: Option<Unit<Span>>,
+    /// What HaloD's process uses of one core at most during each `wait` of a second or more.
+    pub(crate) router_cpu: Option<Unit<Percent>>,
 }
 
 /// The one engine that can run a scenario.
@@ -143,6 +148,8 @@ pub(crate) struct Nodes {
     pub(crate) success: Option<Success>,
     /// What a node makes of HaloD's `reconnect`; `obey` if not given.
     pub(crate) reconnect: Option<OnReconnect>,
+    /// Whose TCP it has on the kernel engine; `kernel` if not given.
+    pub(crate) tcp: Option<Tcp>,
 }
 
 /// A group of browsers.
@@ -228,7 +235,7 @@ pub(crate) enum Verb {
     /// A node says that it leaves, and ends once it is drained.
     Leave(At<String>),
     /// All browsers of a group connect.
-    Connect(At<String>),
+    Connect(At<Either<String, Connect>>),
     /// All browsers of a group close their connections.
     Disconnect(At<Either<String, Disconnect>>),
     /// An app dispatches events to all users in turn.
@@ -270,6 +277,16 @@ pub(crate) enum Verb {
     Busy(Unit<Duration>),
     /// Runs a command on a host.
     Run(Run),
+}
+
+/// Browsers that do not connect all at once.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Connect {
+    /// Which group.
+    pub(crate) browsers: At<String>,
+    /// How many a second.
+    pub(crate) rate: Unit<Rate>,
 }
 
 /// How browsers close.
@@ -346,6 +363,9 @@ pub(crate) struct Load {
     pub(crate) rate: Unit<Rate>,
     /// The smallest body, in bytes; as small as it gets if not given.
     pub(crate) size: Option<At<u32>>,
+    /// Puts users into rooms of so many. Each of the `events` is then something that a user says, all users in turn: it goes
+    /// to everybody in the room, the user too, as an event of its own.
+    pub(crate) room: Option<At<u16>>,
     /// Wait for the last event before the next step; otherwise the load runs beside the steps that follow.
     #[serde(default)]
     pub(crate) wait: bool,

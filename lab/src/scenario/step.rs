@@ -40,8 +40,8 @@ pub enum Action {
     Join(Vec<Ref<Node>>),
     /// A node that has joined leaves.
     Leave(Ref<Node>),
-    /// All browsers of a group, none of which is connected, connect.
-    Connect(Ref<BrowserGroup>),
+    /// All browsers of a group, none of which is connected, connect: at this rate, or all at once.
+    Connect(Ref<BrowserGroup>, Option<Rate>),
     /// All browsers of a connected group close.
     Disconnect(Ref<BrowserGroup>, Parting),
     /// An app dispatches events.
@@ -155,14 +155,24 @@ pub enum LinkOf {
 pub struct Load {
     /// Which app.
     pub app: Ref<App>,
-    /// How many events, at least 1.
+    /// How many events, at least 1; with rooms, how many times a user speaks.
     pub events: u32,
     /// How many a second.
     pub rate: Rate,
+    /// How many users are in a room, each of whom gets all that is said in it; 1 where there are no rooms. All rooms are of
+    /// the same size.
+    pub room: u16,
     /// The smallest body, in bytes; 0 for as small as it gets.
     pub size_min: u32,
     /// Whether the step ends with the last event, rather than at once.
     pub wait: bool,
+}
+
+impl Load {
+    /// How many events browsers show in the end.
+    pub fn deliveries(&self) -> u64 {
+        u64::from(self.events) * u64::from(self.room)
+    }
 }
 
 /// Another rate for the loads of an app that run. Those that are over stay so.

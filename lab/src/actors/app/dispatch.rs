@@ -49,6 +49,8 @@ struct Unsettled {
     event: Event,
     /// How often it was written.
     attempts: u32,
+    /// How long it was due before it was written for the first time.
+    waited: Duration,
     backoff: Backoff,
     place: Place,
 }
@@ -96,7 +98,8 @@ impl Dispatch {
         let Some(event) = self.users[user].queue.pop_front() else { return };
         let backoff = Backoff::new(Duration::from_millis(5), Duration::from_millis(200));
         let conn = self.links.newest(now, &self.config, self.users[user].route, wire);
-        self.users[user].unsettled = Some(Unsettled { event, attempts: 0, backoff, place: Place::Waiting });
+        self.users[user].unsettled =
+            Some(Unsettled { event, attempts: 0, waited: Duration::ZERO, backoff, place: Place::Waiting });
         self.put(now, user, Place::Newest(conn), wire);
     }
 
@@ -109,15 +112,18 @@ impl Dispatch {
         let established = link.established;
         self.timers.set(user, now + ANSWER_WAIT);
         if established {
-            self.write(user, conn, wire);
+            self.write(now, user, conn, wire);
         }
     }
 
-    fn write(&mut self, user: UserIndex, conn: ConnId, wire: &mut Wire) {
+    fn write(&mut self, now: Instant, user: UserIndex, conn: ConnId, wire: &mut Wire) {
         let User { name, unsettled, .. } = &mut self.users[user];
         let unsettled = unsettled.as_mut().expect("only an event is written");
+        let Event { id, due, body_bytes } = unsettled.event;
+        if unsettled.attempts == 0 {
+            unsettled.waited = now.since(due);
+        }
         unsettled.attempts += 1;
-        let Event { id, body_bytes } = unsettled.event;
         let request = Request {
             id: id.to_string(),
             recipients: vec![Recipient {
@@ -128,15 +134,16 @@ impl Dispatch {
             body: EventBody { event: id, user: name.clone() }.to_bytes(body_bytes),
         };
         wire.send(conn, request.to_bytes());
-        wire.observe(Observation::Sent { user: name.clone(), event: id, attempt: unsettled.attempts });
+        let Unsettled { attempts: attempt, waited, .. } = *unsettled;
+        wire.observe(Observation::Sent { user: name.clone(), event: id, attempt, waited });
     }
 
-    pub(super) fn connected(&mut self, conn: ConnId, wire: &mut Wire) {
+    pub(super) fn connected(&mut self, now: Instant, conn: ConnId, wire: &mut Wire) {
         let Some(link) = self.links.link(conn) else { return };
         link.established = true;
         let users: Vec<UserIndex> = link.users_by_event.values().copied().collect();
         for user in users {
-            self.write(user, conn, wire);
+            self.write(now, user, conn, wire);
         }
     }
 

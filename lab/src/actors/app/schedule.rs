@@ -1,5 +1,6 @@
 //! Which event is due when, and for which user. Not whether it can be sent.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use halod_core::time::Instant;
@@ -17,16 +18,36 @@ pub(super) type UserIndex = usize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Event {
     pub(super) id: EventId,
+    /// Since when.
+    pub(super) due: Instant,
     /// The least length of its body.
     pub(super) body_bytes: usize,
 }
 
-/// Evenly spaced events that are still to come.
+/// What a user says, which is due: an event of its own for each user of the room, itself among them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Utterance {
+    room: Range<UserIndex>,
+    /// That of the first user of the room; the others have the numbers that follow.
+    first: Event,
+}
+
+impl Utterance {
+    /// Who gets which event, in the order of their numbers.
+    pub(super) fn events(self) -> impl Iterator<Item = (UserIndex, Event)> {
+        let Self { room, first } = self;
+        room.zip(first.id..).map(move |(user, id)| (user, Event { id, ..first }))
+    }
+}
+
+/// Evenly spaced utterances that are still to come.
 #[derive(Debug)]
 pub(super) struct Load {
-    pub(super) events: u64,
+    pub(super) utterances: u64,
     pub(super) interval: Duration,
     pub(super) body_bytes: usize,
+    /// How many users hear one: rooms are runs of so many users, at least 1. The last one may be smaller.
+    pub(super) room: usize,
     /// When the next one is due.
     pub(super) due: Instant,
 }
@@ -38,7 +59,7 @@ pub(super) struct Schedule {
     /// The number of the next event.
     next_event: EventId,
     users: usize,
-    /// The rest of the users, shuffled; each gets one event before any gets two.
+    /// The rest of the users, shuffled; each speaks once before any speaks twice.
     deck: Vec<UserIndex>,
     rng: StdRng,
 }
@@ -56,7 +77,7 @@ impl Schedule {
 
     /// Begins a load, beside those that run. Without users there is nobody to send to.
     pub(super) fn add(&mut self, load: Load) {
-        if load.events > 0 && self.users > 0 {
+        if load.utterances > 0 && self.users > 0 {
             self.loads.push(load);
         }
     }
@@ -70,22 +91,26 @@ impl Schedule {
         }
     }
 
-    /// Takes the next event that is due.
-    pub(super) fn take_due(&mut self, now: Instant) -> Option<(UserIndex, Event)> {
+    /// Takes the next utterance that is due.
+    pub(super) fn take_due(&mut self, now: Instant) -> Option<Utterance> {
         let loads = self.loads.iter().enumerate();
         let (index, _) = loads.min_by_key(|(_, load)| load.due).filter(|(_, load)| load.due <= now)?;
         let load = &mut self.loads[index];
+        let first = Event { id: self.next_event, due: load.due, body_bytes: load.body_bytes };
+        let size = load.room.max(1);
         load.due = load.due + load.interval;
-        load.events -= 1;
-        let event = Event { id: self.next_event, body_bytes: load.body_bytes };
-        self.next_event += 1;
-        if load.events == 0 {
+        load.utterances -= 1;
+        if load.utterances == 0 {
             self.loads.remove(index);
         }
-        Some((self.draw_user(), event))
+        let speaker = self.draw_user();
+        let begin = speaker - speaker % size;
+        let room = begin..(begin + size).min(self.users);
+        self.next_event += room.len() as EventId;
+        Some(Utterance { room, first })
     }
 
-    /// When the next event is due.
+    /// When the next utterance is due.
     pub(super) fn next(&self) -> Option<Instant> {
         self.loads.iter().map(|load| load.due).min()
     }
@@ -114,8 +139,14 @@ mod tests {
         Instant::ORIGIN + Duration::from_millis(1_000 + ms)
     }
 
-    fn load(events: u64, interval_ms: u64) -> Load {
-        Load { events, interval: Duration::from_millis(interval_ms), body_bytes: 0, due: at(0) }
+    fn load(utterances: u64, interval_ms: u64) -> Load {
+        Load { utterances, interval: Duration::from_millis(interval_ms), body_bytes: 0, room: 1, due: at(0) }
+    }
+
+    /// The next utterance, as the users and numbers of its events.
+    fn take(schedule: &mut Schedule, now: Instant) -> Option<Vec<(UserIndex, EventId)>> {
+        let utterance = schedule.take_due(now)?;
+        Some(utterance.events().map(|(user, event)| (user, event.id)).collect())
     }
 
     #[test]
@@ -126,8 +157,8 @@ mod tests {
         let mut due = Vec::new();
         while let Some(next) = schedule.next() {
             assert_eq!(schedule.take_due(next - Duration::from_nanos(1)), None);
-            let (_, event) = schedule.take_due(next).unwrap();
-            due.push((next, event.id));
+            let utterance = schedule.take_due(next).unwrap();
+            due.extend(utterance.events().map(|(_, event)| (event.due, event.id)));
         }
         assert_eq!(due, [(at(0), 1_001), (at(0), 1_002), (at(10), 1_003), (at(15), 1_004), (at(20), 1_005)]);
     }
@@ -154,7 +185,7 @@ mod tests {
         let users = |seed| {
             let mut schedule = schedule(4, seed);
             schedule.add(load(12, 0));
-            std::iter::from_fn(|| schedule.take_due(at(0)).map(|(user, _)| user)).collect::<Vec<_>>()
+            std::iter::from_fn(|| take(&mut schedule, at(0)).map(|events| events[0].0)).collect::<Vec<_>>()
         };
         for round in users(7).chunks(4) {
             let mut round = round.to_vec();
@@ -163,6 +194,19 @@ mod tests {
         }
         assert_eq!(users(7), users(7));
         assert_ne!(users(7), users(8));
+    }
+
+    #[test]
+    fn a_room_hears_each_of_its_users() {
+        let mut schedule = schedule(5, 1);
+        schedule.add(Load { room: 2, ..load(5, 0) });
+        let mut heard: Vec<_> = std::iter::from_fn(|| take(&mut schedule, at(0))).collect();
+        let ids: Vec<EventId> = heard.iter().flatten().map(|(_, id)| *id).collect();
+        assert_eq!(ids, (1_001..1_010).collect::<Vec<_>>(), "numbers follow each other over rooms");
+        heard.iter_mut().flatten().for_each(|(_, id)| *id = 0);
+        heard.sort();
+        let [a, b, c, d, e] = [0, 1, 2, 3, 4].map(|user| (user, 0));
+        assert_eq!(heard, [vec![a, b], vec![a, b], vec![c, d], vec![c, d], vec![e]]);
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub(super) fn config(users: &[&str], routes: u16) -> AppConfig {
 }
 
 fn load(events: u64, interval_ms: u64) -> AppCommand {
-    AppCommand::Load { events, interval: Duration::from_millis(interval_ms), body_bytes: 0 }
+    AppCommand::Load { utterances: events, interval: Duration::from_millis(interval_ms), body_bytes: 0, room: 1 }
 }
 
 fn dial(conn: u64) -> String {
@@ -43,7 +43,7 @@ fn sent(conn: u64, user: &str, event: u64, attempt: u32) -> [String; 2] {
             "send {conn} Orbit 1.0\r\nEvent\r\nid: {event}\r\nrecipient: {user}, 0, /demo\r\nlength: {}\r\n\r\n{body}",
             body.len()
         ),
-        format!("Sent {{ user: {user:?}, event: {event}, attempt: {attempt} }}"),
+        format!("Sent {{ user: {user:?}, event: {event}, attempt: {attempt}, waited: 0ns }}"),
     ]
 }
 

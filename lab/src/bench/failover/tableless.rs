@@ -49,8 +49,8 @@ pub(super) fn play(
     let mut play = Play { engine, users: BTreeMap::new(), losses: Losses::default() };
     let nodes: Vec<Ref<Node>> = scenario.nodes.entries().map(|(node, _)| node).collect();
     nodes.iter().try_for_each(|&node| play.join(node))?;
-    for (group, _) in scenario.browsers.entries() {
-        play.engine.give(Order::Connect(group))?;
+    for (group, entry) in scenario.browsers.entries() {
+        play.engine.give(Order::Connect { group, from: 0, to: entry.count })?;
     }
     play.until("all browsers are connected", |play| play.users.len() == BROWSERS)?;
     for death in 0..cell.deaths {

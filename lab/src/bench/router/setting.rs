@@ -69,7 +69,7 @@ impl Setting {
         connect((&client, "router", CLIENT), (&router, "client", ROUTER_TO_CLIENT))?;
         connect((&server, "router", SERVER), (&router, "server", ROUTER_TO_SERVER))?;
         connect((&client, "direct", CLIENT_DIRECTLY), (&server, "direct", SERVER_DIRECTLY))?;
-        router.configure(&InterfaceConfig { name: "lo", addresses: &[(SERVICE, 32)], mtu: None })?;
+        router.configure(&InterfaceConfig { name: "lo", addresses: &[(SERVICE, 32)], mtu: None, queue: None })?;
         for (host, gateway) in [(&client, ROUTER_TO_CLIENT), (&server, ROUTER_TO_SERVER)] {
             let everything = (v4([0; 4]), 0);
             host.add_route(&Route { destination: everything, gateway: Some(gateway), interface: "router" })?;
@@ -164,7 +164,7 @@ type End<'a> = (&'a Netns, &'a str, IpAddr);
 fn connect(one: End<'_>, other: End<'_>) -> anyhow::Result<()> {
     one.0.add_veth(one.1, other.0, other.1).context("a veth pair")?;
     for (host, name, address) in [one, other] {
-        host.configure(&InterfaceConfig { name, addresses: &[(address, PREFIX)], mtu: None })?;
+        host.configure(&InterfaceConfig { name, addresses: &[(address, PREFIX)], mtu: None, queue: None })?;
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, SysconfVar, sysconf};
 
 use super::netns::Netns;
 use super::process::command;
@@ -141,6 +141,19 @@ impl Daemon {
         self.process.id()
     }
 
+    /// How long its threads have used a core so far, for themselves and within system calls (proc_pid_stat(5): utime and
+    /// stime).
+    ///
+    /// # Errors
+    ///
+    /// It is gone.
+    pub fn cpu_time(&self) -> anyhow::Result<Duration> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id()))?;
+        let ticks = cpu_ticks(&stat).with_context(|| format!("its times are not in {stat:?}"))?;
+        let per_second = sysconf(SysconfVar::CLK_TCK)?.context("the length of a tick is unknown")?;
+        Ok(Duration::from_secs_f64(ticks as f64 / per_second as f64))
+    }
+
     /// Asks it to stop, with SIGTERM, and waits for its end.
     ///
     /// # Errors
@@ -167,11 +180,31 @@ impl Daemon {
     }
 }
 
+/// The 14th and the 15th field together. The second is the program's name, which may have anything in it.
+fn cpu_ticks(stat: &str) -> Option<u64> {
+    let (_, from_third) = stat.rsplit_once(") ")?;
+    let mut fields = from_third.split(' ').skip(14 - 3);
+    let mut next = || fields.next()?.parse::<u64>().ok();
+    Some(next()? + next()?)
+}
+
 impl Drop for Daemon {
     fn drop(&mut self) {
         // It may have ended already.
         let _ = self.process.kill();
         let _ = self.process.wait();
         self.reader.take().map(JoinHandle::join);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_time_is_that_of_user_and_system_whatever_the_program_is_called() {
+        let stat = "7 (a) b 1 (c) S 1 2 3 4 5 6 7 8 9 10 21 300 13 14 20 0";
+        assert_eq!(cpu_ticks(stat), Some(321));
+        assert_eq!(cpu_ticks("7 (halod) S 1 2"), None);
     }
 }

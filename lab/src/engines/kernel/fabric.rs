@@ -123,7 +123,46 @@ where
             link: host.link,
             seed: host.stack.seed,
         };
-        self.call(move |worker| worker.attach_actor(&group, &attachment, &host.stack, host.actor))?
+        let attached =
+            self.call(move |worker| worker.attach_stack(&group, &attachment, &host.stack, Some(host.actor)))??;
+        Ok(attached.0)
+    }
+
+    /// Attaches a host on which nothing runs yet; its packets are captured to `<name>.pcap`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Fabric::attach_tun`].
+    pub fn attach_idle(&self, name: &str, host: Attachment, stack: StackConfig) -> io::Result<(StackId, PortId)> {
+        let name = name.to_owned();
+        self.call(move |worker| worker.attach_stack(&name, &host, &stack, None))?
+    }
+
+    /// Lets an actor run on a stack, in place of one that does.
+    ///
+    /// # Errors
+    ///
+    /// If the fabric has failed.
+    pub fn start_actor(&self, on: StackId, actor: A) -> io::Result<()> {
+        self.call(move |worker| worker.start_actor(on, actor))
+    }
+
+    /// Kills what runs on a stack, whose kernel says so to its peers. Says when.
+    ///
+    /// # Errors
+    ///
+    /// If the fabric has failed.
+    pub fn kill(&self, stack: StackId) -> io::Result<Instant> {
+        self.call(move |worker| worker.kill(stack))
+    }
+
+    /// Takes away the power of a stack, and with it all that it had open.
+    ///
+    /// # Errors
+    ///
+    /// If the fabric has failed.
+    pub fn power_off(&self, stack: StackId) -> io::Result<()> {
+        self.call(move |worker| worker.power_off(stack))
     }
 
     /// Tells an actor to do something.

@@ -17,14 +17,12 @@ impl World<'_> {
     /// Starts a node's process. Its link is whole, whatever happened to it before.
     pub(super) fn join(&mut self, node: Ref<Node>) -> anyhow::Result<()> {
         self.fabric.heal(self.node_port(node).0)?;
-        let balancer = self.balancer;
-        let process = self.start_node(node)?;
-        match balancer {
-            Balancer::Halod => process.send(&NodeCommand::Join)?,
+        self.start_node(node)?;
+        match self.balancer {
+            Balancer::Halod => self.tell_node(node, NodeCommand::Join),
             // It is enough that it listens.
-            Balancer::Haproxy => {}
+            Balancer::Haproxy => Ok(()),
         }
-        Ok(())
     }
 
     /// Lets something befall nodes, as nearly at once as it goes; says when it began.
@@ -38,6 +36,7 @@ impl World<'_> {
                 // The kernel of the host outlives the process and would say FIN: its link goes first.
                 let began = self.cut(nodes, BOTH)?;
                 self.signal(nodes, Signal::SIGKILL)?;
+                self.power_off(nodes)?;
                 began
             }
             Fault::Hang => self.signal(nodes, Signal::SIGSTOP)?,
@@ -68,7 +67,7 @@ impl World<'_> {
     /// Sends a signal to the processes of nodes; says when the first was sent.
     fn signal(&mut self, nodes: &[Ref<Node>], signal: Signal) -> anyhow::Result<Instant> {
         let now = clock::now();
-        nodes.iter().try_for_each(|&node| anyhow::Ok(self.node_process(node)?.signal(signal)?))?;
+        nodes.iter().try_for_each(|&node| self.signal_node(node, signal))?;
         Ok(now)
     }
 

@@ -8,12 +8,13 @@ use std::time::Duration;
 use super::process::{Report, Said};
 use super::wire::Stamped;
 use crate::engine::{Seen, Witness};
+use crate::scenario::{Node, Ref};
 use crate::stacks::Observed;
 
 /// Something that arrived.
 #[derive(Debug)]
 pub(super) enum Incoming {
-    /// A browser saw something.
+    /// A browser saw something, or a node without a process of its own.
     Seen(Seen),
     /// A host's process saw something.
     FromProcess(StartId, Seen),
@@ -43,12 +44,13 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
-    /// An empty queue, and where the browsers' observations go.
-    pub(super) fn new() -> io::Result<(Self, Sender<Observed>)> {
+    /// An empty queue, and where the observations of stacks go. The first of these are `nodes`, the others browsers.
+    pub(super) fn new(nodes: Vec<Ref<Node>>) -> io::Result<(Self, Sender<Observed>)> {
         let (sender, receiver) = mpsc::channel();
         let inbox = Self { sender, receiver };
-        let observed = inbox.forward(|Observed { at, observation, .. }| {
-            Incoming::Seen(Seen { at, by: Witness::Browser, observation })
+        let observed = inbox.forward(move |Observed { at, by, observation }| {
+            let by = nodes.get(by.0).map_or(Witness::Browser, |&node| Witness::Node(node));
+            Incoming::Seen(Seen { at, by, observation })
         })?;
         Ok((inbox, observed))
     }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rtnetlink::packet_route::address::AddressHeaderFlags;
-use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth};
+use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute};
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
 
 /// How an interface is to be.
@@ -18,6 +18,8 @@ pub struct InterfaceConfig<'a> {
     pub addresses: &'a [(IpAddr, u8)],
     /// The largest IP packet, in bytes; `None` leaves it as it is.
     pub mtu: Option<u16>,
+    /// How many packets may wait to leave by it; `None` leaves it as it is.
+    pub queue: Option<u32>,
 }
 
 /// A route of the main table.
@@ -37,6 +39,9 @@ pub(super) fn configure(interface: &InterfaceConfig<'_>) -> io::Result<()> {
         let mut link = LinkUnspec::new_with_index(index).up();
         if let Some(mtu) = interface.mtu {
             link = link.mtu(mtu.into());
+        }
+        if let Some(queue) = interface.queue {
+            link = link.append_extra_attribute(LinkAttribute::TxQueueLen(queue));
         }
         handle.link().set(link.build()).execute().await?;
         for (address, prefix_length) in interface.addresses {

@@ -28,7 +28,7 @@ impl Netns {
             Ok(Self { fd: File::open("/proc/thread-self/ns/net")?.into() })
         })?;
         netns.silence_ipv6()?;
-        netns.configure(&InterfaceConfig { name: "lo", addresses: &[], mtu: None })?;
+        netns.configure(&InterfaceConfig { name: "lo", addresses: &[], mtu: None, queue: None })?;
         Ok(netns)
     }
 

@@ -16,6 +16,7 @@ use super::world::World;
 use crate::actors::app::AppCommand;
 use crate::actors::browser::BrowserCommand;
 use crate::actors::node::NodeCommand;
+use crate::actors::player::PlayerCommand;
 use crate::addresses;
 use crate::cast::{self, StrayEnds, StraySender};
 use crate::engine::{CommandOutcome, Engine, Order, Seen, Witness};
@@ -37,8 +38,12 @@ impl Engine for World<'_> {
         let now = clock::now();
         match order {
             Order::Join(node) => self.join(node)?,
-            Order::Leave(node) => self.node_process(node)?.send(&NodeCommand::Leave)?,
-            Order::Connect(group) => self.tell_browsers(group, BrowserCommand::Connect)?,
+            Order::Leave(node) => self.tell_node(node, NodeCommand::Leave)?,
+            Order::Connect { group, from, to } => {
+                let browsers = &self.browsers[&group][usize::from(from)..usize::from(to)];
+                let connect = || PlayerCommand::Browser(BrowserCommand::Connect);
+                browsers.iter().try_for_each(|&browser| self.fabric.command(browser, connect()))?;
+            }
             Order::Disconnect(group, by) => self.tell_browsers(group, cast::parting(by))?,
             Order::Load(load) => self.app_process(load.app)?.send(&cast::load(load))?,
             Order::Rate(change) => self.app_process(change.app)?.send(&cast::rate(change))?,
@@ -58,7 +63,7 @@ impl Engine for World<'_> {
         loop {
             match self.inbox.next(until.since(clock::now())) {
                 None => return Ok(None),
-                Some(Incoming::Seen(seen)) => return Ok(Some(seen)),
+                Some(Incoming::Seen(seen)) if self.is_alive(&seen) => return Ok(Some(seen)),
                 Some(Incoming::DaemonEnded) => {
                     anyhow::bail!("{} has ended: {}", self.balancer.name(), self.daemon_log())
                 }
@@ -67,7 +72,7 @@ impl Engine for World<'_> {
                 Some(Incoming::Trouble(start, by, trouble)) if self.is_current(by, start) => {
                     self.judge(by, &trouble)?;
                 }
-                Some(Incoming::FromProcess(..) | Incoming::Trouble(..)) => {}
+                Some(Incoming::Seen(_) | Incoming::FromProcess(..) | Incoming::Trouble(..)) => {}
             }
         }
     }
@@ -78,6 +83,10 @@ impl Engine for World<'_> {
 
     fn late_max(&self) -> anyhow::Result<Duration> {
         Ok(self.fabric.totals()?.late_max)
+    }
+
+    fn router_cpu(&self) -> anyhow::Result<Option<Duration>> {
+        self.daemon_cpu().map(Some)
     }
 
     fn stray(&mut self, stray: &Stray) -> anyhow::Result<Answer> {
@@ -116,7 +125,9 @@ impl Engine for World<'_> {
 
 impl World<'_> {
     fn tell_browsers(&self, group: Ref<BrowserGroup>, command: BrowserCommand) -> anyhow::Result<()> {
-        self.browsers[&group].iter().try_for_each(|&stack| Ok(self.fabric.command(stack, command)?))
+        self.browsers[&group]
+            .iter()
+            .try_for_each(|&stack| Ok(self.fabric.command(stack, PlayerCommand::Browser(command))?))
     }
 
     fn relink(&self, of: LinkOf, link: &Link) -> anyhow::Result<()> {

@@ -65,6 +65,8 @@ struct Driver<A, W> {
     listeners: Vec<TcpListener>,
     udp: Option<UdpSocket>,
     connections: BTreeMap<ConnId, Connection>,
+    /// Whether some connection, of now or before, has to be polled: then all are asked, and there may be thousands.
+    polls: bool,
     /// Connections to look at without an event.
     touched: BTreeSet<ConnId>,
     /// Dials that could not even be tried.
@@ -108,6 +110,7 @@ where
             listeners,
             udp,
             connections: BTreeMap::new(),
+            polls: false,
             touched: BTreeSet::new(),
             refused: VecDeque::new(),
         })
@@ -135,7 +138,7 @@ where
     /// Sleeps until an event or the next deadline, to the nanosecond that epoll_wait does not know.
     fn wait(&self) -> io::Result<()> {
         let now = clock::now();
-        let polling = self.connections.values().any(Connection::needs_polling).then(|| now + ack_events::POLL_INTERVAL);
+        let polling = self.polled().next().map(|_| now + ack_events::POLL_INTERVAL);
         let next = [self.actor.deadline(), polling].into_iter().flatten().min();
         let timeout = next.map(|next| TimeSpec::from_duration(next.since(now)));
         match ppoll(&mut [PollFd::new(self.epoll.0.as_fd(), PollFlags::POLLIN)], timeout, None) {
@@ -167,9 +170,15 @@ where
             self.actor.handle(now, Input::Timeout);
             self.obey(now)?;
         }
-        let polled = self.connections.iter().filter(|(_, connection)| connection.needs_polling());
-        self.touched.extend(polled.map(|(id, _)| *id));
+        let polled: Vec<ConnId> = self.polled().collect();
+        self.touched.extend(polled);
         self.obey(now)
+    }
+
+    /// Connections to look at again soon.
+    fn polled(&self) -> impl Iterator<Item = ConnId> {
+        let all = self.polls.then_some(&self.connections).into_iter().flatten();
+        all.filter(|(_, connection)| connection.needs_polling()).map(|(id, _)| *id)
     }
 
     fn receive_datagrams(&mut self, now: Instant) -> io::Result<()> {
@@ -230,10 +239,11 @@ where
             }
             self.perform_all(now)?;
         }
-        if let Some(connection) = self.connections.get_mut(&id)
-            && let Some(interest) = connection.new_interest()
-        {
-            self.epoll.modify(connection.as_fd(), &mut EpollEvent::new(interest, token(id)))?;
+        if let Some(connection) = self.connections.get_mut(&id) {
+            self.polls |= connection.needs_polling();
+            if let Some(interest) = connection.new_interest() {
+                self.epoll.modify(connection.as_fd(), &mut EpollEvent::new(interest, token(id)))?;
+            }
         }
         Ok(())
     }

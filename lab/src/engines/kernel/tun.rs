@@ -13,6 +13,10 @@ use super::netns::Netns;
 /// The longest name of an interface, in bytes (IFNAMSIZ of linux/if.h less its terminator).
 const NAME_LENGTH_MAX: usize = 15;
 
+/// Packets that wait to be read. Losing them is for links to do: Linux's 500 are full in a moment when thousands of
+/// browsers dial at once.
+const QUEUE_LENGTH: u32 = 16_384;
+
 /// An interface that lives as long as this value. Reading and writing never block.
 #[derive(Debug)]
 pub struct Tun {
@@ -38,7 +42,7 @@ impl Tun {
         })??;
         // SAFETY: `into_raw_fd` gives up the only owner of this open descriptor.
         let fd = unsafe { OwnedFd::from_raw_fd(interface.into_raw_fd()) };
-        netns.configure(&InterfaceConfig { name, addresses, mtu: Some(mtu) })?;
+        netns.configure(&InterfaceConfig { name, addresses, mtu: Some(mtu), queue: Some(QUEUE_LENGTH) })?;
         Ok(Self { fd })
     }
 

@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
+use std::time::Duration;
 
 use anyhow::Context;
 use halod_core::time::Instant;
+use nix::sys::signal::Signal;
 
 use super::busy::Busy;
+use super::clock;
 use super::daemon::{Balancer, Daemon};
 use super::fabric::{ActorHost, Fabric, FabricConfig};
 use super::hosts::Host;
@@ -18,11 +21,13 @@ use super::netns::Netns;
 use super::process::Child;
 use super::tun::Tun;
 use crate::actors::browser::Browser;
+use crate::actors::node::{Node as NodeActor, NodeCommand};
+use crate::actors::player::{Player, PlayerCommand};
 use crate::addresses::{self, Pair};
 use crate::cast::{self, MTU};
-use crate::engine::Witness;
+use crate::engine::{Seen, Witness};
 use crate::network::{PortId, Segment};
-use crate::scenario::{App, BrowserGroup, Client, Link, Node, Ref, RunHost, Scenario};
+use crate::scenario::{App, BrowserGroup, Client, Link, Node, Ref, RunHost, Scenario, Tcp};
 use crate::stacks::{Buffers, DYNAMIC_PORTS, StackConfig, StackId};
 
 /// What the person who runs the lab wants besides a verdict.
@@ -44,6 +49,36 @@ struct KernelHost {
     process: Option<Process>,
 }
 
+/// Where a node is.
+enum NodeHost {
+    Kernel(KernelHost),
+    Stack(StackHost),
+}
+
+/// A host with a TCP of the lab's.
+struct StackHost {
+    stack: StackId,
+    address: Pair,
+    port: PortId,
+    /// When the actor was started that runs on it.
+    since: Option<Instant>,
+}
+
+impl KernelHost {
+    fn running(&mut self) -> anyhow::Result<&mut Child> {
+        self.process.as_mut().map(|process| &mut process.child).context("its process is not running")
+    }
+}
+
+impl NodeHost {
+    fn kernel(&self) -> Option<&KernelHost> {
+        match self {
+            NodeHost::Kernel(host) => Some(host),
+            NodeHost::Stack(_) => None,
+        }
+    }
+}
+
 /// A process of a host.
 struct Process {
     start: StartId,
@@ -55,11 +90,11 @@ pub struct World<'a> {
     pub(super) scenario: &'a Scenario,
     pub(super) balancer: Balancer,
     // Dropped in this order: first whoever sends packets, last what carries them.
-    nodes: BTreeMap<Ref<Node>, KernelHost>,
+    nodes: BTreeMap<Ref<Node>, NodeHost>,
     apps: BTreeMap<Ref<App>, KernelHost>,
     clients: BTreeMap<Ref<Client>, KernelHost>,
     daemon: Option<Daemon>,
-    pub(super) fabric: Fabric<Browser>,
+    pub(super) fabric: Fabric<Player>,
     router: Netns,
     pub(super) browsers: BTreeMap<Ref<BrowserGroup>, Vec<StackId>>,
     pub(super) inbox: Inbox,
@@ -79,7 +114,8 @@ impl<'a> World<'a> {
     ///
     /// Whatever the kernel refuses.
     pub fn build(scenario: &'a Scenario, options: &Options) -> anyhow::Result<Self> {
-        let (inbox, observed) = Inbox::new()?;
+        let on_stacks = scenario.nodes.entries().filter(|(_, entry)| entry.tcp == Tcp::Smoltcp);
+        let (inbox, observed) = Inbox::new(on_stacks.map(|(node, _)| node).collect())?;
         let config = FabricConfig { icmp_source: addresses::icmp_source(), captures: options.captures.clone() };
         let fabric = Fabric::start(config, observed)?;
         let router = Netns::new()?;
@@ -101,7 +137,11 @@ impl<'a> World<'a> {
         };
         for (node, entry) in scenario.nodes.entries() {
             let place = (Segment::Lan, addresses::node(node.index()));
-            world.nodes.insert(node, world.build_host(&entry.name, place, &entry.link)?);
+            let host = match entry.tcp {
+                Tcp::Kernel => NodeHost::Kernel(world.build_host(&entry.name, place, &entry.link)?),
+                Tcp::Smoltcp => NodeHost::Stack(world.build_stack(entry, place)?),
+            };
+            world.nodes.insert(node, host);
         }
         for (client, entry) in scenario.clients.entries() {
             let place = (addresses::segment(entry.on), addresses::client(entry.on, client.index()));
@@ -125,13 +165,16 @@ impl<'a> World<'a> {
         match host {
             RunHost::Router => &self.router,
             RunHost::Client(client) => &self.clients[&client].netns,
-            RunHost::Node(node) => &self.nodes[&node].netns,
+            RunHost::Node(node) => {
+                &self.nodes[&node].kernel().expect("commands run on hosts that have a namespace").netns
+            }
         }
     }
 
     /// Name and namespace of every host.
     pub fn namespaces(&self) -> impl Iterator<Item = (&str, &Netns)> {
-        let nodes = self.nodes.iter().map(|(&node, host)| (self.scenario.nodes[node].name.as_str(), &host.netns));
+        let with_netns = self.nodes.iter().filter_map(|(node, host)| Some((*node, host.kernel()?)));
+        let nodes = with_netns.map(|(node, host)| (self.scenario.nodes[node].name.as_str(), &host.netns));
         let apps = self.apps.iter().map(|(&app, host)| (self.scenario.apps[app].name.as_str(), &host.netns));
         let clients =
             self.clients.iter().map(|(&client, host)| (self.scenario.clients[client].name.as_str(), &host.netns));
@@ -140,8 +183,11 @@ impl<'a> World<'a> {
 
     /// Where a node's packets enter the network, and its address.
     pub(super) fn node_port(&self, node: Ref<Node>) -> (PortId, Pair) {
-        let host = &self.nodes[&node];
-        (host.port, host.address)
+        match &self.nodes[&node] {
+            NodeHost::Kernel(KernelHost { port, address, .. }) | NodeHost::Stack(StackHost { port, address, .. }) => {
+                (*port, *address)
+            }
+        }
     }
 
     /// Where an app's packets enter the network.
@@ -155,16 +201,67 @@ impl<'a> World<'a> {
     }
 
     /// Starts a node's process anew; a former one is ended.
-    pub(super) fn start_node(&mut self, node: Ref<Node>) -> anyhow::Result<&mut Child> {
+    pub(super) fn start_node(&mut self, node: Ref<Node>) -> anyhow::Result<()> {
         let entry = &self.scenario.nodes[node];
         let start = self.next_start();
-        let host = Host::Node(cast::node(self.scenario, node, start.0));
-        let kernel_host = self.nodes.get_mut(&node).expect("every node has a host");
-        kernel_host.process = None;
-        let reports = self.inbox.reports(start, Witness::Node(node))?;
-        let child =
-            host.start(&kernel_host.netns, reports).with_context(|| format!("the process of {}", entry.name))?;
-        Ok(&mut kernel_host.process.insert(Process { start, child }).child)
+        let config = cast::node(self.scenario, node, start.0);
+        match self.nodes.get_mut(&node).expect("every node has a host") {
+            NodeHost::Kernel(host) => {
+                host.process = None;
+                let reports = self.inbox.reports(start, Witness::Node(node))?;
+                let child = Host::Node(config).start(&host.netns, reports);
+                let child = child.with_context(|| format!("the process of {}", entry.name))?;
+                host.process = Some(Process { start, child });
+            }
+            NodeHost::Stack(host) => {
+                let actor = NodeActor::new(config).map_err(anyhow::Error::msg)?;
+                host.since = Some(clock::now());
+                self.fabric.start_actor(host.stack, Player::Node(Box::new(actor)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells a node that runs to do something.
+    pub(super) fn tell_node(&mut self, node: Ref<Node>, command: NodeCommand) -> anyhow::Result<()> {
+        match self.nodes.get_mut(&node).expect("every node has a host") {
+            NodeHost::Kernel(host) => host.running()?.send(&command)?,
+            NodeHost::Stack(host) => self.fabric.command(host.stack, PlayerCommand::Node(command))?,
+        }
+        Ok(())
+    }
+
+    /// Sends a signal to the process of a node, or does to its actor what that would.
+    pub(super) fn signal_node(&mut self, node: Ref<Node>, signal: Signal) -> anyhow::Result<()> {
+        match self.nodes.get_mut(&node).expect("every node has a host") {
+            NodeHost::Kernel(host) => host.running()?.signal(signal)?,
+            NodeHost::Stack(host) => match signal {
+                Signal::SIGKILL => drop(self.fabric.kill(host.stack)?),
+                Signal::SIGSTOP => self.fabric.pause(host.stack, true)?,
+                Signal::SIGCONT => self.fabric.pause(host.stack, false)?,
+                other => anyhow::bail!("an actor knows no {other}"),
+            },
+        }
+        Ok(())
+    }
+
+    /// Takes their power from nodes whose kernel is the lab's. That of others goes on, cut off.
+    pub(super) fn power_off(&self, nodes: &[Ref<Node>]) -> anyhow::Result<()> {
+        for node in nodes {
+            if let NodeHost::Stack(host) = &self.nodes[node] {
+                self.fabric.power_off(host.stack)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether what an actor reports is of the one that runs now.
+    pub(super) fn is_alive(&self, seen: &Seen) -> bool {
+        let Witness::Node(node) = seen.by else { return true };
+        match &self.nodes[&node] {
+            NodeHost::Stack(host) => host.since.is_some_and(|since| since <= seen.at),
+            NodeHost::Kernel(_) => false,
+        }
     }
 
     fn next_start(&mut self) -> StartId {
@@ -175,7 +272,7 @@ impl<'a> World<'a> {
     /// Whether what a process reports is of the one that runs now.
     pub(super) fn is_current(&self, by: Witness, start: StartId) -> bool {
         let process = match by {
-            Witness::Node(node) => self.nodes[&node].process.as_ref(),
+            Witness::Node(node) => self.nodes[&node].kernel().and_then(|host| host.process.as_ref()),
             Witness::App(app) => self.apps[&app].process.as_ref(),
             Witness::Browser => None,
         };
@@ -185,20 +282,21 @@ impl<'a> World<'a> {
     /// Forgets processes that were killed. Each may take a moment to die, so all are to be killed before.
     pub(super) fn reap(&mut self, nodes: &[Ref<Node>]) {
         for node in nodes {
-            self.nodes.get_mut(node).expect("every node has a host").process = None;
+            match self.nodes.get_mut(node).expect("every node has a host") {
+                NodeHost::Kernel(host) => host.process = None,
+                NodeHost::Stack(host) => host.since = None,
+            }
         }
-    }
-
-    /// The process of a node.
-    pub(super) fn node_process(&mut self, node: Ref<Node>) -> anyhow::Result<&mut Child> {
-        let process = self.nodes.get_mut(&node).and_then(|host| host.process.as_mut());
-        process.map(|process| &mut process.child).context("the node is not running")
     }
 
     /// The process of an app.
     pub(super) fn app_process(&mut self, app: Ref<App>) -> anyhow::Result<&mut Child> {
-        let process = self.apps.get_mut(&app).and_then(|host| host.process.as_mut());
-        process.map(|process| &mut process.child).context("the app is not running")
+        self.apps.get_mut(&app).expect("every app has a host").running()
+    }
+
+    /// How long the daemon's threads have used a core so far.
+    pub(super) fn daemon_cpu(&self) -> anyhow::Result<Duration> {
+        self.daemon.as_ref().context("the daemon is gone")?.cpu_time()
     }
 
     /// The daemon's last words, for the report of a failure.
@@ -238,6 +336,14 @@ impl<'a> World<'a> {
         build().with_context(|| format!("the namespace of {name}"))
     }
 
+    /// A host in this process, on which nothing runs yet.
+    fn build_stack(&self, node: &Node, (segment, address): (Segment, Pair)) -> anyhow::Result<StackHost> {
+        let attachment = cast::attachment(self.scenario, &node.name, segment, address, &node.link);
+        let config = cast::node_stack(address, attachment.seed);
+        let (stack, port) = self.fabric.attach_idle(&node.name, attachment, config)?;
+        Ok(StackHost { stack, address, port, since: None })
+    }
+
     fn start_app(&mut self, app: Ref<App>, entry: &App, host: &mut KernelHost) -> anyhow::Result<()> {
         if let Some(ports) = cast::local_ports(entry) {
             let range = format!("{} {}", ports.start(), ports.end());
@@ -262,7 +368,12 @@ impl<'a> World<'a> {
                 seed,
                 mtu: MTU,
             };
-            let host = ActorHost { segment: Segment::Wan, link, stack, actor: Browser::new(config) };
+            let host = ActorHost {
+                segment: Segment::Wan,
+                link,
+                stack,
+                actor: Player::Browser(Box::new(Browser::new(config))),
+            };
             let stack = self.fabric.attach_actor(&self.scenario.browsers[group].name, host)?;
             self.browsers.entry(group).or_default().push(stack);
         }
@@ -270,9 +381,14 @@ impl<'a> World<'a> {
     }
 }
 
-fn build_router(netns: &Netns, fabric: &Fabric<Browser>, scenario: &Scenario) -> anyhow::Result<()> {
+fn build_router(netns: &Netns, fabric: &Fabric<Player>, scenario: &Scenario) -> anyhow::Result<()> {
     let service = addresses::service();
-    netns.configure(&InterfaceConfig { name: "lo", addresses: &[(service.v4, 32), (service.v6, 128)], mtu: None })?;
+    netns.configure(&InterfaceConfig {
+        name: "lo",
+        addresses: &[(service.v4, 32), (service.v6, 128)],
+        mtu: None,
+        queue: None,
+    })?;
     netns.set_sysctl("ipv4.ip_forward", "1")?;
     netns.set_sysctl("ipv6.conf.all.forwarding", "1")?;
     for (segment, name) in [(Segment::Wan, "wan"), (Segment::Lan, "lan")] {

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use halod_core::time::Instant;
 
-use super::player::PlayerCommand;
 use super::world::{Catch, Closing, World};
 use crate::actors::app::AppCommand;
 use crate::actors::browser::BrowserCommand;
 use crate::actors::node::NodeCommand;
+use crate::actors::player::PlayerCommand;
 use crate::addresses;
 use crate::cast::{self, StrayEnds, StraySender};
 use crate::engine::{CommandOutcome, Engine, Order, Seen, Witness};
@@ -34,7 +34,11 @@ impl Engine for World<'_> {
             Order::Leave(node) => {
                 self.hosts.command(self.now, self.nodes[&node], PlayerCommand::Node(NodeCommand::Leave));
             }
-            Order::Connect(group) => self.tell_browsers(group, BrowserCommand::Connect),
+            Order::Connect { group, from, to } => {
+                for &browser in &self.browsers[&group][usize::from(from)..usize::from(to)] {
+                    self.hosts.command(self.now, browser, PlayerCommand::Browser(BrowserCommand::Connect));
+                }
+            }
             Order::Disconnect(group, by) => self.tell_browsers(group, cast::parting(by)),
             Order::Load(load) => self.tell_app(load.app, cast::load(load)),
             Order::Rate(change) => self.tell_app(change.app, cast::rate(change)),

@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 
 use halod_core::time::Instant;
 
-use super::player::{Player, PlayerCommand};
 use super::router::Router;
 use super::transcript::{self, Transcript};
 use crate::actors::app::App as AppActor;
 use crate::actors::browser::Browser;
 use crate::actors::node::{Node as NodeActor, NodeCommand};
+use crate::actors::player::{Player, PlayerCommand};
 use crate::addresses::{self, Pair};
 use crate::cast::{self, MTU};
 use crate::engine::{Seen, Witness};

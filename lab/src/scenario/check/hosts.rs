@@ -190,18 +190,19 @@ fn fill<'a>(mistakes: &mut Mistakes, what: &str, max: u16, counts: impl Iterator
 fn nodes(mistakes: &mut Mistakes, file: &File, links: &Links) -> Table<Node> {
     let mut nodes = Vec::new();
     for (group, spec) in &file.nodes.0 {
-        let (count, success, reconnect) = match spec {
-            Either::Short(count) => (*count, None, None),
-            Either::Long(spec) => (spec.count, spec.success, spec.reconnect),
+        let (count, success, reconnect, tcp) = match spec {
+            Either::Short(count) => (*count, None, None, None),
+            Either::Long(spec) => (spec.count, spec.success, spec.reconnect, spec.tcp),
         };
         let (success, reconnect) = (success.unwrap_or_default(), reconnect.unwrap_or_default());
+        let tcp = tcp.unwrap_or_default();
         if count == 0 {
             mistakes.add(&group.span, format!("the group \"{}\" is empty", group.value), "at least one node");
         }
         nodes.extend((1..=count).map(|number| {
             let name = format!("{}{number}", group.value);
             let link = links.link(&[&group.value, &name]);
-            Node { name, success, reconnect, link }
+            Node { name, success, reconnect, tcp, link }
         }));
     }
     nodes.into_iter().collect()

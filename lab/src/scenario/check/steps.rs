@@ -15,7 +15,7 @@ use crate::scenario::file::{self, Names, Verb};
 use crate::scenario::located::{At, Either};
 use crate::scenario::{
     Action, Answer, App, BrowserGroup, Command, Engine, Expectation, Fault, Hold, Load, LossRule, Node, RateChange,
-    Ref, Router, Run, RunHost, Step, Stray, StrayPath, TcpFlag,
+    Ref, Router, Run, RunHost, Step, Stray, StrayPath, Tcp, TcpFlag,
 };
 
 /// The largest event body, in bytes. Larger ones would measure the links, not the router.
@@ -128,13 +128,17 @@ impl<'a> Walk<'a> {
         self.allow(node, &name.span, outcome).then_some(Action::Leave(node))
     }
 
-    fn connect(&mut self, name: &At<String>) -> Option<Action> {
+    fn connect(&mut self, connect: &At<Either<String, file::Connect>>) -> Option<Action> {
+        let (name, rate) = match &connect.value {
+            Either::Short(name) => (&At { value: name.clone(), span: connect.span.clone() }, None),
+            Either::Long(file::Connect { browsers, rate }) => (browsers, Some(self.mistakes.quantity(rate))),
+        };
         let group = self.group(name)?;
         if !self.connected.insert(group) {
             let message = format!("the browsers \"{}\" connect a second time", name.value);
             self.mistakes.add(&name.span, message, "disconnect them first");
         }
-        Some(Action::Connect(group))
+        Some(Action::Connect(group, rate.flatten()))
     }
 
     fn disconnect(&mut self, disconnect: &At<Either<String, file::Disconnect>>) -> Option<Action> {
@@ -158,11 +162,24 @@ impl<'a> Walk<'a> {
         if let Some(size) = &load.size {
             self.mistakes.count(size, "bytes of a body", BODY_MAX.into());
         }
-        self.events += u64::from(load.events.value);
+        let room = load.room.as_ref().map_or(1, |room| self.room(room));
         let (app, rate) = (self.app(&load.app), self.mistakes.quantity(&load.rate));
         self.loaded.extend(app);
         let size_min = load.size.as_ref().map_or(0, |size| size.value);
-        Some(Load { app: app?, events: load.events.value, rate: rate?, size_min, wait: load.wait })
+        let load = Load { app: app?, events: load.events.value, rate: rate?, room, size_min, wait: load.wait };
+        self.events += load.deliveries();
+        Some(load)
+    }
+
+    /// Rooms that are not full would leave it to chance how many events there are.
+    fn room(&mut self, room: &At<u16>) -> u16 {
+        let users: u32 = self.hosts.browsers.iter().map(|group| u32::from(group.count)).sum();
+        if self.mistakes.count(room, "users of a room", users.max(1).into()) && !users.is_multiple_of(room.value.into())
+        {
+            let message = format!("{users} users do not fill rooms of {}", room.value);
+            self.mistakes.add(&room.span, message, "all rooms have the same size");
+        }
+        room.value
     }
 
     fn rate(&mut self, change: &file::RateChange) -> Option<RateChange> {
@@ -260,6 +277,12 @@ impl<'a> Walk<'a> {
                 None => self.host_of(name, span, "hosts besides the router").map(RunHost::Node),
             },
         };
+        if let Some(RunHost::Node(node)) = on
+            && self.hosts.nodes[node].tcp == Tcp::Smoltcp
+        {
+            let message = format!("node \"{}\" has no kernel to run commands", self.hosts.nodes[node].name);
+            self.mistakes.add(span, message, "its TCP is smoltcp's");
+        }
         let command = Command::parse(&run.command.value, self.router.routes)
             .map_err(|why| self.mistakes.add(&run.command.span, "the command does not fit", why));
         Some(Run { on: on?, command: command.ok()?, stdout: run.stdout.clone(), status: run.status.unwrap_or(0) })

@@ -559,3 +559,22 @@ fn a_scenario_without_nodes_says_so() {
     let source = HEAD.replace("nodes: {n: 8}", "nodes: {}") + "steps: [{join: n1}]\n";
     assert!(parse(&source).expect_err("there is no node").contains("the scenario has none"));
 }
+
+#[test]
+fn browsers_come_at_a_rate_and_fill_their_rooms() {
+    let steps = "  - join: n1\n  - connect: {browsers: b, rate: 100/s}\n  - load: {app: a, events: 12, rate: 3/s, room: 40}\n    expect: [{delivered: 480}]\n";
+    let [_, connect, load] = &with_steps(steps).steps[..] else { panic!("three steps") };
+    assert!(matches!(connect.action, Action::Connect(_, Some(rate)) if rate.per_second() == 100));
+    assert!(matches!(&load.action, Action::Load(load) if (load.room, load.deliveries()) == (40, 480)));
+    check_steps(
+        "  - connect: {browsers: b, rate: 0/s}\n  - load: {app: a, events: 5, rate: 1/s, room: 7}\n",
+        &["\"0/s\" is not a rate | at least 1/s", "240 users do not fill rooms of 7 | all rooms have the same size"],
+    );
+}
+
+#[test]
+fn a_node_without_a_kernel_runs_no_commands() {
+    let source = HEAD.replace("n: 8", "n: {count: 8, tcp: smoltcp}") + "steps:\n  - run: {on: n1, command: ls}\n";
+    let error = parse(&source).expect_err("it is wrong");
+    assert!(error.starts_with("error: node \"n1\" has no kernel to run commands"), "{error}");
+}

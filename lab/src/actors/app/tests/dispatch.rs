@@ -152,7 +152,7 @@ fn an_event_goes_through_the_port_of_its_users_route() {
 #[test]
 fn a_body_has_the_length_that_was_asked_for() {
     let mut app = app_for(&["alice"]);
-    app.command(AppCommand::Load { events: 1, interval: Duration::ZERO, body_bytes: 500 });
+    app.command(AppCommand::Load { utterances: 1, interval: Duration::ZERO, body_bytes: 500, room: 1 });
     let lines = app.input(Input::Connected(ConnId(1)));
     assert!(lines[0].contains("\r\nlength: 500\r\n"), "{lines:?}");
 }

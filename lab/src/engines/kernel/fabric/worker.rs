@@ -32,6 +32,8 @@ pub(super) struct Worker<A: Actor> {
     switch: Switch,
     stacks: Stacks<A>,
     hosts: BTreeMap<PortId, Host>,
+    /// The ports of interfaces, few among many stacks.
+    tuns: Vec<PortId>,
     /// By the number of the stack.
     ports_of_stacks: Vec<PortId>,
     captures: BTreeMap<String, Capture>,
@@ -71,6 +73,7 @@ impl<A: Actor> Worker<A> {
             switch: Switch::new(config.icmp_source),
             stacks: Stacks::default(),
             hosts: BTreeMap::new(),
+            tuns: Vec::new(),
             ports_of_stacks: Vec::new(),
             captures: BTreeMap::new(),
             capture_directory: config.captures,
@@ -108,22 +111,42 @@ impl<A: Actor> Worker<A> {
     }
 
     pub(super) fn attach_tun(&mut self, name: &str, host: &Attachment, tun: Tun) -> io::Result<PortId> {
-        self.attach(name, host, End::Tun(tun))
+        let port = self.attach(name, host, End::Tun(tun))?;
+        self.tuns.push(port);
+        Ok(port)
     }
 
-    pub(super) fn attach_actor(
+    /// Nothing runs on the stack yet if there is no actor.
+    pub(super) fn attach_stack(
         &mut self,
-        group: &str,
+        name: &str,
         host: &Attachment,
         stack: &StackConfig,
-        actor: A,
-    ) -> io::Result<StackId> {
+        actor: Option<A>,
+    ) -> io::Result<(StackId, PortId)> {
         let id = StackId(self.ports_of_stacks.len());
-        let port = self.attach(group, host, End::Stack(id))?;
+        let port = self.attach(name, host, End::Stack(id))?;
         self.ports_of_stacks.push(port);
-        let added = self.stacks.add(clock::now(), stack, actor);
+        let added = match actor {
+            Some(actor) => self.stacks.add(clock::now(), stack, actor),
+            None => self.stacks.add_idle(clock::now(), stack),
+        };
         debug_assert_eq!(added, id, "stacks are numbered in the order of their arrival");
-        Ok(id)
+        Ok((id, port))
+    }
+
+    pub(super) fn start_actor(&mut self, on: StackId, actor: A) {
+        self.stacks.start(clock::now(), on, actor);
+    }
+
+    pub(super) fn kill(&mut self, stack: StackId) -> Instant {
+        let now = clock::now();
+        self.stacks.kill(now, stack);
+        now
+    }
+
+    pub(super) fn power_off(&mut self, stack: StackId) {
+        self.stacks.power_off(stack);
     }
 
     pub(super) fn command(&mut self, to: StackId, command: A::Command) {
@@ -190,7 +213,7 @@ impl<A: Actor> Worker<A> {
 
     /// Sleeps until there is something to do, and says which interfaces have packets.
     fn wait(&self, wake: &EventFd, due: Option<Instant>) -> io::Result<Vec<PortId>> {
-        let tuns = self.hosts.iter().filter_map(|(port, host)| match &host.end {
+        let tuns = self.tuns.iter().filter_map(|port| match &self.hosts[port].end {
             End::Tun(tun) => Some((*port, tun)),
             End::Stack(_) => None,
         });

@@ -15,7 +15,7 @@ use crate::actors::End;
 use crate::outbox::Outbox;
 
 /// Bytes read at a time.
-const READ_LENGTH: usize = 64 << 10;
+const READ_LENGTH: usize = 16 << 10;
 
 /// A connection, dialled or accepted.
 #[derive(Debug)]

@@ -1,33 +1,42 @@
-//! Whoever runs on a host of the network.
+//! Whoever runs on a host of the network, where hosts of all kinds are driven together.
 
 use std::net::SocketAddr;
 
 use halod_core::time::Instant;
 
-use crate::actors::app::{App, AppCommand};
-use crate::actors::browser::{Browser, BrowserCommand};
-use crate::actors::node::{Node, NodeCommand};
-use crate::actors::{Actor, ConnId, Input, Output};
+use super::app::{App, AppCommand};
+use super::browser::{Browser, BrowserCommand};
+use super::node::{Node, NodeCommand};
+use super::{Actor, ConnId, Input, Output};
 
 /// A player.
 #[derive(Debug)]
-pub(super) enum Player {
+pub enum Player {
+    /// A fake node.
     Node(Box<Node>),
+    /// An app.
     App(Box<App>),
+    /// A browser.
     Browser(Box<Browser>),
 }
 
 /// What a player is told, which is one of its kind.
 #[derive(Debug)]
-pub(super) enum PlayerCommand {
+pub enum PlayerCommand {
+    /// For a node.
     Node(NodeCommand),
+    /// For an app.
     App(AppCommand),
+    /// For a browser.
     Browser(BrowserCommand),
 }
 
 impl Actor for Player {
     type Command = PlayerCommand;
 
+    /// # Panics
+    ///
+    /// If the command is for a player of another kind.
     fn command(&mut self, now: Instant, command: PlayerCommand) {
         match (self, command) {
             (Player::Node(node), PlayerCommand::Node(command)) => node.command(now, command),
