@@ -6,7 +6,7 @@ use halod_core::time::Instant;
 
 use crate::observation::Observation;
 use crate::scenario::{
-    Answer, App, BrowserGroup, Fault, Hold, Link, LinkOf, Load, Node, Parting, RateChange, Ref, Run, Stray,
+    Answer, App, BrowserGroup, Fault, HalodOrder, Hold, Link, LinkOf, Load, Node, Parting, RateChange, Ref, Run, Stray,
 };
 
 /// Something that an actor is told to do. It is done when observations say so.
@@ -47,6 +47,8 @@ pub enum Order<'a> {
     Thaw(Ref<BrowserGroup>),
     /// HaloD's clock jumps ahead.
     Jump(Duration),
+    /// Something befalls HaloD itself, or is over.
+    Halod(HalodOrder),
 }
 
 /// Who made an observation.

@@ -99,6 +99,7 @@ impl<'a> Ledger<'a> {
                 }
             }
             Order::Fault(fault, nodes) => nodes.iter().for_each(|&node| self.befall(at, fault, node, step)),
+            Order::Halod(order) => self.nodes.befall_halod(order),
             Order::Relink(..) | Order::Freeze(_) | Order::Thaw(_) | Order::Jump(_) | Order::Busy(_) => {}
         }
     }

@@ -55,12 +55,13 @@ enum Wanted {
 
 impl Replay {
     /// A core as the daemon made it.
-    pub fn new(head: Head) -> Self {
+    pub fn new(head: &Head) -> Self {
+        let (cluster, plane) = head.core();
         Self {
             monitor: Monitor::new(&head.cluster, head.kind, &head.plane),
-            summary: Summary::new(&head),
-            cluster: Cluster::new(head.at, head.cluster),
-            plane: Plane::new(head.kind, head.plane),
+            summary: Summary::new(head),
+            cluster,
+            plane,
             marks: BTreeMap::new(),
             wanted: VecDeque::new(),
             masquerades: BTreeMap::new(),
@@ -69,6 +70,8 @@ impl Replay {
 
     /// Tells the core what line number `line` of the record says.
     pub fn feed(&mut self, line: u64, at: Instant, input: Input, listener: Listener<'_>) {
+        // What the core wanted from the beginning.
+        self.take_outputs(at, listener);
         listener(at, &InputWords(&input));
         self.summary.count(at, &input);
         match input {

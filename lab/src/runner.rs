@@ -205,6 +205,7 @@ impl<'s> Play<'_, 's> {
                 self.give(Order::Busy(*time))?;
                 self.pass(within(*time))?;
             }
+            Action::Halod(order) => drop(self.give(Order::Halod(*order))?),
             Action::Run(run) => self.run(run)?,
         }
         for expectation in &step.expect {

@@ -35,8 +35,8 @@ pub use diagnostic::{Diagnostic, Diagnostics};
 pub use quantity::{Delay, Percent, Rate};
 pub use schema::json_schema;
 pub use step::{
-    Action, Answer, Condition, Expectation, Fault, Flap, Hold, LinkOf, Load, Parting, RateChange, Run, RunHost, Step,
-    Stray, StrayPath, TcpFlag, Way,
+    Action, Answer, Condition, Expectation, Fault, Flap, HalodOrder, Hold, LinkOf, Load, Parting, RateChange, Run,
+    RunHost, Step, Stray, StrayPath, TcpFlag, Way,
 };
 pub use table::{Ref, Table};
 

@@ -12,6 +12,7 @@ mod loss;
 mod output;
 mod pace;
 mod placement;
+mod recovery;
 mod session;
 mod suspicion;
 
@@ -27,6 +28,7 @@ pub use self::input::Input;
 use self::loss::Losses;
 pub use self::output::{Loss, Note, Output};
 use self::pace::Pacer;
+use self::recovery::Recovery;
 use self::session::{Beat, Place, Session};
 use crate::flow::{FlowKey, Flows, Toward};
 use crate::ids::{Epoch, Side};
@@ -94,6 +96,8 @@ pub struct Cluster {
     redials: BTreeMap<ConnId, SessionId>,
     /// Nodes that wait until they are trusted again.
     held: BTreeSet<(Instant, SessionId)>,
+    /// Under way since a restart.
+    recovery: Option<Recovery>,
     losses: Losses,
     /// When to see whether each session has been silent for too long.
     silences: BTreeSet<(Instant, SessionId)>,
@@ -139,6 +143,7 @@ impl Cluster {
             suspects: BTreeSet::new(),
             redials: BTreeMap::new(),
             held: BTreeSet::new(),
+            recovery: None,
             losses: Losses::default(),
             silences: BTreeSet::new(),
             drains: Drains::default(),
@@ -164,6 +169,7 @@ impl Cluster {
             first(&self.silences),
             first(&self.suspects),
             first(&self.held),
+            self.recovery.as_ref().map(Recovery::until),
             self.wake_at,
             (self.paced() > 0).then(|| self.pacer.retry_at()),
         ];
@@ -251,6 +257,9 @@ impl Cluster {
             self.lose_all(now, lost);
         }
         self.release_the_held(now);
+        if self.recovery.as_ref().is_some_and(|recovery| recovery.until() <= now) {
+            self.end_recovery(now);
+        }
         if is_tick {
             self.next_tick = now + self.config.heartbeat;
             self.beat();
@@ -276,6 +285,9 @@ impl Cluster {
         }
         self.suspects = self.suspects.iter().map(|&(due, node)| (due + late, node)).collect();
         self.drains.forgive(late);
+        if let Some(recovery) = &mut self.recovery {
+            recovery.forgive(late);
+        }
     }
 
     fn silent_nodes(&mut self, now: Instant) -> Vec<(SessionId, Loss)> {
@@ -393,7 +405,9 @@ impl Cluster {
         if let Place::Held(until) = session.place {
             self.held.remove(&(until, id));
         }
-        self.sessions_by_token.remove(&session.token);
+        if self.sessions_by_token.get(&session.token) == Some(&id) {
+            self.sessions_by_token.remove(&session.token);
+        }
         self.silences.retain(|&(_, other)| other != id);
         self.reserve.retain(|&waiting| waiting != id);
         self.leaving.remove(&id);

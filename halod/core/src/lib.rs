@@ -24,6 +24,7 @@ macro_rules! mutant {
 pub mod cluster;
 pub mod flow;
 pub mod ids;
+pub mod last_table;
 #[cfg(feature = "mutants")]
 pub mod mutant;
 pub mod plane;

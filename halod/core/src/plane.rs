@@ -1,6 +1,6 @@
 //! Data planes: what becomes of each packet.
 //!
-//! A plane takes packets, a [`Routing`](crate::routing::Routing) and time, and puts out verdicts, and packets of its own.
+//! A plane takes packets, a [`Routing`] and time, and puts out verdicts, and packets of its own.
 //! Here is what all planes have in common.
 
 mod ending;
@@ -20,6 +20,7 @@ pub use self::steer::Steer;
 use self::steer::{Mark, Tracking};
 use crate::flow::{FlowKey, FlowView, Flows, SourcePorts, Toward};
 use crate::ids::RouteId;
+use crate::last_table::LastTable;
 use crate::routing::{Routing, SessionId};
 use crate::service::ServicePorts;
 use crate::time::Instant;
@@ -148,6 +149,13 @@ impl Plane {
         match kind {
             PlaneKind::Rewrite => Self::Rewrite(Box::new(Rewrite::new(config))),
             PlaneKind::Steer => Self::Steer(Box::new(Steer::new(config))),
+        }
+    }
+
+    /// Goes on where a former daemon has ended. Of `rewrite` nothing outlives it.
+    pub fn resume(&mut self, now: Instant, last: &LastTable) {
+        if let Self::Steer(plane) = self {
+            plane.resume(now, last);
         }
     }
 

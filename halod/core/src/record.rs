@@ -24,11 +24,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::packet::PacketHeaders;
-use crate::cluster::{self, ClusterConfig};
+use crate::cluster::{self, Cluster, ClusterConfig};
 use crate::flow::{FlowKey, Toward};
 use crate::ids::Epoch;
+use crate::last_table::LastTable;
 use crate::plane::steer::Entry;
-use crate::plane::{PlaneConfig, PlaneKind, Seen};
+use crate::plane::{Plane, PlaneConfig, PlaneKind, Seen};
 use crate::time::Instant;
 use crate::wire::Checksum;
 
@@ -50,6 +51,9 @@ pub struct Head {
     pub kind: PlaneKind,
     /// The config of the plane.
     pub plane: PlaneConfig,
+    /// The table of a former daemon that both go on with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<LastTable>,
 }
 
 /// One thing that the core was told.
@@ -129,7 +133,26 @@ pub enum LineError {
 impl Head {
     /// The head of a record that begins when a cluster with this config does.
     pub fn new(at: Instant, cluster: ClusterConfig, kind: PlaneKind, plane: PlaneConfig) -> Self {
-        Self { halod_record: RECORD_VERSION, by: env!("CARGO_PKG_VERSION").into(), at, cluster, kind, plane }
+        Self {
+            halod_record: RECORD_VERSION,
+            by: env!("CARGO_PKG_VERSION").into(),
+            at,
+            cluster,
+            kind,
+            plane,
+            last: None,
+        }
+    }
+
+    /// The core that the record begins with.
+    pub fn core(&self) -> (Cluster, Plane) {
+        let mut cluster = Cluster::new(self.at, self.cluster.clone());
+        let mut plane = Plane::new(self.kind, self.plane.clone());
+        if let Some(last) = &self.last {
+            cluster.resume(self.at, last);
+            plane.resume(self.at, last);
+        }
+        (cluster, plane)
     }
 
     /// Appends the line to `out`.
@@ -139,8 +162,12 @@ impl Head {
 
     /// Whether the core can be made from it.
     fn is_possible(&self) -> bool {
-        let Self { cluster, plane, .. } = self;
-        cluster.routes == plane.ports.routes() && cluster.pace > 0 && !cluster.heartbeat.is_zero()
+        let Self { cluster, plane, last, .. } = self;
+        let nodes = last.as_ref().map_or(0, |last| last.holders.len());
+        nodes <= usize::from(cluster.routes)
+            && cluster.routes == plane.ports.routes()
+            && cluster.pace > 0
+            && !cluster.heartbeat.is_zero()
     }
 }
 

@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use halod_core::cluster::{self, ClusterConfig, ConnId};
+use halod_core::cluster::{self, ClusterConfig, ConnId, Output};
 use halod_core::flow::{FlowKey, SourcePorts, Toward};
 use halod_core::ids::Epoch;
+use halod_core::last_table::{LastHolder, LastTable};
 use halod_core::plane::{PlaneConfig, PlaneKind, Seen, Stage};
-use halod_core::protocol::{DecodeError, FromNode, Heartbeat, Token, decode_from_node};
+use halod_core::protocol::{DecodeError, Endpoints, FromNode, Heartbeat, Token, decode_from_node};
 use halod_core::record::{End, Head, Input, Line, LineError, PacketHeaders, write_cluster_input, write_packet};
 use halod_core::routing::SessionId;
 use halod_core::service::ServicePorts;
@@ -130,6 +131,28 @@ fn line_of(head: &Head) -> String {
     let mut line = Vec::new();
     head.write(&mut line);
     String::from_utf8(line).unwrap()
+}
+
+#[test]
+fn a_head_with_a_former_table_makes_a_core_that_goes_on_with_it() {
+    let endpoints = |address: &str| Endpoints::try_from(vec![address.parse().unwrap()]).unwrap();
+    let holder = LastHolder { browser: endpoints("10.0.0.1:8000"), app: endpoints("10.0.0.1:9000") };
+    let mut head = head();
+    head.last = Some(LastTable { holders: vec![holder], nodes: ["10.0.0.1:8000".parse().unwrap()].into() });
+    let line = line_of(&head);
+    let end =
+        r#""last":{"holders":[{"browser":["10.0.0.1:8000"],"app":["10.0.0.1:9000"]}],"nodes":["10.0.0.1:8000"]}}"#;
+    assert!(line.trim_end().ends_with(end), "{line}");
+    assert_eq!(Line::parse(line.as_bytes()), Ok(Line::Head(head.clone())));
+    let (mut cluster, _) = head.core();
+    let published = std::iter::from_fn(|| cluster.poll()).find_map(|output| match output {
+        Output::Publish(routing) => Some((routing.epoch.0, routing.holders.len())),
+        _ => None,
+    });
+    assert_eq!(published, Some((1, 1)));
+
+    head.last.as_mut().unwrap().holders = vec![holder; 25];
+    assert!(Line::parse(line_of(&head).as_bytes()).is_err(), "more nodes than routes");
 }
 
 #[test]

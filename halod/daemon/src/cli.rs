@@ -11,7 +11,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::check::{self, CheckSpec};
 use crate::config::Config;
 use crate::plan::{self, Plan};
-use crate::run;
+use crate::queue::QueueStatus;
+use crate::{nft, run};
 
 const FAILED: ExitCode = ExitCode::FAILURE;
 
@@ -30,8 +31,10 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Route until SIGTERM or SIGINT.
+    /// Route until SIGTERM or SIGINT. On the `steer` plane SIGTERM leaves the kernel's rules in force: forwarding goes on.
     Run(RunArguments),
+    /// Remove the rules that a daemon left in force. Without any it does nothing.
+    Remove(ConfigArgument),
     /// Test what the system must provide; names the cure of each failure.
     Check(CheckArguments),
     /// Print which node owns which route as nodes join one after another, and then fail.
@@ -108,6 +111,10 @@ pub fn main_from(args: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Run(RunArguments { config, record }) => {
             with_config(&config.config, |config| status(run::run(&config, record.as_deref())))
         }
+        Command::Remove(config) => with_config(&config.config, |config| match remove(config.queue) {
+            Ok(done) => print(|out| writeln!(out, "{done}")),
+            Err(error) => status(Err(error)),
+        }),
         Command::Check(arguments) => with_config(&arguments.config.config, |config| {
             let spec = CheckSpec { config, nodes: arguments.nodes, probe_from: arguments.probe_from };
             let mut all_well = false;
@@ -125,6 +132,15 @@ pub fn main_from(args: impl Iterator<Item = OsString>) -> ExitCode {
             }
         },
     }
+}
+
+/// Removes what a daemon left, and says what was done.
+fn remove(queue: u16) -> anyhow::Result<&'static str> {
+    anyhow::ensure!(
+        QueueStatus::of(queue).is_none(),
+        "a daemon serves queue {queue}; end it with SIGINT, and its rules are gone"
+    );
+    Ok(if nft::remove(queue)? { "removed the rules of halod" } else { "no rules of halod are in force" })
 }
 
 fn with_config(path: &Path, command: impl FnOnce(Config) -> ExitCode) -> ExitCode {

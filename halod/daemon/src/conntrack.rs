@@ -12,10 +12,12 @@ use std::time::Duration;
 
 use halod_core::flow::FlowKey;
 use halod_core::plane::steer::Entry;
-use netlink_packet_core::{ErrorBuffer, NLMSG_ALIGNTO, NLMSG_DONE, NLMSG_ERROR, NetlinkBuffer};
+use netlink_packet_core::{NLMSG_DONE, NLMSG_ERROR};
 use netlink_sys::Socket;
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use nix::libc;
+
+use crate::netlink::{error_of, messages};
 
 /// Deletions in one send.
 const DELETIONS_PER_SEND: usize = 256;
@@ -115,18 +117,4 @@ impl Conntrack {
             }
         }
     }
-}
-
-fn messages(mut bytes: &[u8]) -> impl Iterator<Item = NetlinkBuffer<&[u8]>> {
-    std::iter::from_fn(move || {
-        let message = NetlinkBuffer::new_checked(bytes).ok()?;
-        let next = (message.length() as usize).next_multiple_of(NLMSG_ALIGNTO as usize);
-        bytes = bytes.get(next..).unwrap_or_default();
-        Some(message)
-    })
-}
-
-fn error_of(reply: &NetlinkBuffer<&[u8]>) -> io::Error {
-    let code = ErrorBuffer::new_checked(reply.payload()).ok().and_then(|error| error.code());
-    code.map_or(io::ErrorKind::InvalidData.into(), |code| io::Error::from_raw_os_error(-code.get()))
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use halod_core::flow::FlowKey;
 use halod_core::ids::Side;
+use halod_core::last_table::LastTable;
 use halod_core::plane::PlaneKind;
 use halod_core::routing::Routing;
 use halod_core::service::ServicePorts;
@@ -16,7 +17,7 @@ use halod_core::time::Instant;
 use crate::config::Config;
 use crate::conntrack::Conntrack;
 use crate::masquerade::Masquerades;
-use crate::nft::{Rules, RulesSpec, SteerRules};
+use crate::nft::{LastRules, Rules, RulesSpec, SteerRules};
 use crate::plane::SharedPlane;
 
 /// The kernel, as the plane needs it.
@@ -32,28 +33,25 @@ pub(crate) enum Kernel {
 }
 
 impl Kernel {
-    /// Installs the rules. The queue has to be bound already, so that no packet is lost.
-    pub(crate) fn install(kind: PlaneKind, config: &Config) -> anyhow::Result<Self> {
+    /// Installs the rules. The queue has to be bound already, so that no packet is lost. The table is the one that a former
+    /// daemon left, if the rules go on with it.
+    pub(crate) fn install(kind: PlaneKind, config: &Config) -> anyhow::Result<(Self, Option<LastTable>)> {
         let spec = rules_spec(config);
-        Ok(match kind {
-            PlaneKind::Rewrite => Self::Rewrite {
-                rules: Rules::install(&spec)?,
-                masquerades: config.masquerade.then(Masquerades::default),
-            },
-            PlaneKind::Steer => {
-                let rules = SteerRules::install(&spec)?;
-                // Its settings are there when a rule makes use of it.
-                let conntrack = Conntrack::open().context("connection tracking cannot be reached");
-                let conntrack = match conntrack.and_then(|conntrack| conntrack.probe().map(|()| conntrack)) {
-                    Ok(conntrack) => conntrack,
-                    Err(error) => {
-                        rules.remove()?;
-                        return Err(error);
-                    }
-                };
-                Self::Steer { rules, conntrack, ports: config.ports, addresses: config.addresses.clone() }
+        if kind == PlaneKind::Rewrite {
+            let masquerades = config.masquerade.then(Masquerades::default);
+            return Ok((Self::Rewrite { rules: Rules::install(&spec)?, masquerades }, None));
+        }
+        let (rules, last) = take_over(&spec, &config.ports)?;
+        // Its settings are there when a rule makes use of it.
+        let conntrack = Conntrack::open().context("connection tracking cannot be reached");
+        let conntrack = match conntrack.and_then(|conntrack| conntrack.probe().map(|()| conntrack)) {
+            Ok(conntrack) => conntrack,
+            Err(error) => {
+                rules.remove()?;
+                return Err(error);
             }
-        })
+        };
+        Ok((Self::Steer { rules, conntrack, ports: config.ports, addresses: config.addresses.clone() }, last))
     }
 
     /// Puts a routing into force, in the plane and in the kernel.
@@ -113,6 +111,11 @@ impl Kernel {
         }
     }
 
+    /// Whether the rules can forward without the daemon.
+    pub(crate) fn goes_on_alone(&self) -> bool {
+        matches!(self, Self::Steer { .. })
+    }
+
     /// Removes the rules.
     pub(crate) fn remove(self) -> anyhow::Result<()> {
         match self {
@@ -121,6 +124,20 @@ impl Kernel {
         }
         Ok(())
     }
+}
+
+/// Installs the rules of the `steer` plane, with the table that a former daemon left if it is one of these ports.
+fn take_over(spec: &RulesSpec, ports: &ServicePorts) -> anyhow::Result<(SteerRules, Option<LastTable>)> {
+    let left = LastRules::read(spec.queue).unwrap_or_else(|error| {
+        tracing::warn!(%error, "it cannot be seen what a former daemon left");
+        LastRules::default()
+    });
+    let last = LastTable::read(ports, &left.ports, left.nodes.clone());
+    if last.is_none() && !left.ports.is_empty() {
+        tracing::warn!("a former daemon had other service ports; its flows are not known here");
+    }
+    let kept = if last.is_some() { left } else { LastRules::default() };
+    Ok((SteerRules::install(spec, kept)?, last))
 }
 
 /// The rules that a config wants.

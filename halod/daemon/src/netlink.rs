@@ -1,7 +1,14 @@
 //! Netlink messages as netfilter wants them: attributes with numbers in network byte order and texts with a NUL.
 
-use netlink_packet_core::{NLA_ALIGNTO, NLA_F_NESTED, NLA_HEADER_SIZE, NetlinkBuffer};
+use std::io;
+
+use netlink_packet_core::{ErrorBuffer, NLA_ALIGNTO, NLA_F_NESTED, NLA_HEADER_SIZE, NLMSG_ALIGNTO, NetlinkBuffer};
 use nix::libc;
+
+/// `struct nfgenmsg`, before the attributes.
+pub(crate) const NFGENMSG_LENGTH: usize = 4;
+/// The bits of an attribute's kind that say how it is encoded.
+const KIND_MASK: u16 = 0x3fff;
 
 /// Attributes one after another, each padded to four bytes. Built by chaining `with_*`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -62,7 +69,6 @@ pub(crate) fn append_message(
     attributes: &Attributes,
 ) {
     const NETLINK_HEADER_LENGTH: usize = 16;
-    const NFGENMSG_LENGTH: usize = 4;
     let start = bytes.len();
     bytes.resize(start + NETLINK_HEADER_LENGTH, 0);
     let mut header = NetlinkBuffer::new(&mut bytes[start..]);
@@ -73,6 +79,39 @@ pub(crate) fn append_message(
     bytes.extend_from_slice(&[family as u8, libc::NFNETLINK_V0 as u8]);
     bytes.extend_from_slice(&(resource as u16).to_be_bytes());
     bytes.extend_from_slice(&attributes.0);
+}
+
+/// The messages of what was received at once.
+pub(crate) fn messages(mut bytes: &[u8]) -> impl Iterator<Item = NetlinkBuffer<&[u8]>> {
+    std::iter::from_fn(move || {
+        let message = NetlinkBuffer::new_checked(bytes).ok()?;
+        let next = (message.length() as usize).next_multiple_of(NLMSG_ALIGNTO as usize);
+        bytes = bytes.get(next..).unwrap_or_default();
+        Some(message)
+    })
+}
+
+/// The error that a message of type `NLMSG_ERROR` is about.
+pub(crate) fn error_of(reply: &NetlinkBuffer<&[u8]>) -> io::Error {
+    let code = ErrorBuffer::new_checked(reply.payload()).ok().and_then(|error| error.code());
+    code.map_or(io::ErrorKind::InvalidData.into(), |code| io::Error::from_raw_os_error(-code.get()))
+}
+
+/// The value of the first attribute of this kind.
+pub(crate) fn find(attributes: &[u8], kind: u16) -> Option<&[u8]> {
+    let mut all = attributes_of(attributes);
+    all.find(|&(found, _)| found == kind).map(|(_, value)| value)
+}
+
+/// Attributes as their kinds and values, up to the first that is cut short.
+pub(crate) fn attributes_of(mut attributes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let length = usize::from(u16::from_ne_bytes(attributes.get(..2)?.try_into().ok()?));
+        let kind = u16::from_ne_bytes(attributes.get(2..4)?.try_into().ok()?) & KIND_MASK;
+        let value = attributes.get(NLA_HEADER_SIZE..length)?;
+        attributes = attributes.get(length.next_multiple_of(NLA_ALIGNTO)..).unwrap_or_default();
+        Some((kind, value))
+    })
 }
 
 #[cfg(test)]

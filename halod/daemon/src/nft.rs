@@ -1,11 +1,12 @@
 //! The nf_tables rules that hand packets to the daemon: one table, installed by netlink.
 //!
-//! The table stays when the daemon dies, and then drops what it queued: without it this host's own TCP would answer the
-//! packets of flows that it knows nothing of, and reset them. The next daemon replaces the table; one that ends as it
-//! should removes it. This module decides *which* packets are queued and at which hook; what becomes of them is the
+//! The table stays when the daemon dies. That of the `rewrite` plane then drops what it queued: without it this host's own TCP
+//! would answer the packets of flows that it knows nothing of, and reset them. That of `steer` forwards on. The next daemon
+//! replaces the table. This module decides *which* packets are queued and at which hook; what becomes of them is the
 //! business of the data plane.
 
 mod expression;
+mod last;
 mod rewrite;
 mod steer;
 mod table;
@@ -20,6 +21,7 @@ use netlink_sys::protocols::NETLINK_NETFILTER;
 use nix::sys::socket::{setsockopt, sockopt};
 
 use self::expression::QueueExpression;
+pub use self::last::LastRules;
 pub use self::steer::SteerRules;
 pub(crate) use self::steer::tracking;
 pub use self::transaction::RulesError;
@@ -97,6 +99,22 @@ impl Rules {
         let mut transaction = Transaction::new();
         table::delete_table(&mut transaction, &self.table);
         transaction.commit(&self.socket)
+    }
+}
+
+/// Removes the table that a daemon left which served `queue`; `false` if there is none. Takes effect in the network namespace
+/// of the calling thread.
+///
+/// # Errors
+///
+/// [`RulesError`]; the table is still in force then.
+pub fn remove(queue: u16) -> Result<bool, RulesError> {
+    let mut transaction = Transaction::new();
+    table::delete_table(&mut transaction, &table::table_name(queue));
+    match transaction.commit(&open()?) {
+        Ok(()) => Ok(true),
+        Err(error) if error.is_unknown_to_the_kernel() => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

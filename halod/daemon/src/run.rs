@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use halod_core::cluster::{Cluster, ConnId, Input, Note, Output};
-use halod_core::plane::{Plane, PlaneKind, Transmit};
+use halod_core::last_table::LastTable;
+use halod_core::plane::{PlaneKind, Transmit};
 use halod_core::protocol::{Token, encode};
 use halod_core::record::Head;
 use halod_core::time::Instant;
@@ -34,7 +35,7 @@ use crate::record::{Recorder, Recording};
 /// Events of the control port that may wait for the loop; peers are not read while it is full.
 const EVENTS_MAX: usize = 1024;
 
-/// Runs the daemon until SIGTERM or SIGINT. Logs to standard error, at the level that `RUST_LOG` says, or INFO. What the
+/// Runs the daemon until SIGTERM or SIGINT. After SIGTERM the rules of the `steer` plane stay in force. Logs to standard error, at the level that `RUST_LOG` says, or INFO. What the
 /// core is told is appended to the file `record`, if there is one to be written.
 ///
 /// # Errors
@@ -68,19 +69,23 @@ async fn serve(config: &Config, record: Option<&Path>) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let (events, mut inbox) = mpsc::channel(EVENTS_MAX);
-    let mut daemon = Daemon::start(config, record, events).await?;
+    let (mut daemon, queue) = Daemon::start(config, record, events).await?;
+    // Before the first packet: it would find no owner.
+    daemon.carry_out();
+    let mut packets_ended = plane::start(queue, daemon.plane.clone(), daemon.clock)?;
     tracing::info!(routes = config.ports.routes(), control = ?config.control, "ready");
 
     let mut housekeeping = tokio::time::interval(Duration::from_secs(1));
     housekeeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
+    let is_left_in_force = loop {
         daemon.carry_out();
         let deadline = daemon.clock.timer(daemon.deadline());
         tokio::select! {
             biased;
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            error = &mut daemon.packets_ended => {
+            // What a service manager sends, to start another in its place, it may be.
+            _ = terminate.recv() => break daemon.kernel.goes_on_alone(),
+            _ = interrupt.recv() => break false,
+            error = &mut packets_ended => {
                 let error = error.context("the packet thread panicked")?;
                 return Err(error).context("the packet queue failed");
             }
@@ -93,8 +98,12 @@ async fn serve(config: &Config, record: Option<&Path>) -> anyhow::Result<()> {
             _ = housekeeping.tick() => daemon.keep_house(),
             Some(event) = inbox.recv() => daemon.handle(event),
         }
+    };
+    if is_left_in_force {
+        tracing::info!("forwarding goes on by the last table; `halod remove --config FILE` ends it");
+    } else {
+        daemon.kernel.remove().context("the packet rules are still in force")?;
     }
-    daemon.kernel.remove().context("the packet rules are still in force")?;
     tracing::info!("stopped");
     Ok(())
 }
@@ -112,14 +121,18 @@ struct Daemon {
     connections: BTreeMap<ConnId, Connection>,
     connections_opened: u64,
     events: mpsc::Sender<Event>,
-    packets_ended: tokio::sync::oneshot::Receiver<std::io::Error>,
     recorder: Recorder,
     /// Complete on disk when this is dropped, whatever the daemon ends by: what led to a panic is most worth having.
     _recording: Option<Recording>,
 }
 
 impl Daemon {
-    async fn start(config: &Config, record: Option<&Path>, events: mpsc::Sender<Event>) -> anyhow::Result<Self> {
+    /// Everything but the thread that serves the queue.
+    async fn start(
+        config: &Config,
+        record: Option<&Path>,
+        events: mpsc::Sender<Event>,
+    ) -> anyhow::Result<(Self, Queue)> {
         let clock = Clock::start();
         let began = clock.now();
         let cluster = config.cluster(own_addresses()?);
@@ -127,20 +140,19 @@ impl Daemon {
         // No event of it is handled before everything is in place for a node that is let in.
         let control = ControlPort::open(&config.control, &events).await?;
         // Last of what can fail: the rules stay in force unless they are removed.
-        let (kind, queue, kernel) = take_hold(config)?;
-        let plane_config = config.plane_config(rand::random());
-        let recording = record.map(|path| {
-            let head = Head::new(began, cluster.clone(), kind, plane_config.clone());
-            Recording::start(path, &head).with_context(|| format!("{} cannot be written", path.display()))
-        });
+        let (kind, queue, kernel, last) = take_hold(config)?;
+        let mut head = Head::new(began, cluster, kind, config.plane_config(rand::random()));
+        head.last = last;
+        let (cluster, plane) = head.core();
+        let recording = record
+            .map(|path| Recording::start(path, &head).with_context(|| format!("{} cannot be written", path.display())));
         let recording = recording.transpose()?;
         let recorder = recording.as_ref().map(Recording::recorder).unwrap_or_default();
-        let plane = SharedPlane::new(Plane::new(kind, plane_config), recorder.clone());
-        let packets_ended = plane::start(queue, plane.clone(), clock)?;
-        Ok(Self {
+        let plane = SharedPlane::new(plane, recorder.clone());
+        let daemon = Self {
             clock,
             redial_timeout: config.redial_timeout,
-            cluster: Cluster::new(began, cluster),
+            cluster,
             plane,
             answerer,
             kernel,
@@ -149,10 +161,10 @@ impl Daemon {
             connections: BTreeMap::new(),
             connections_opened: 0,
             events,
-            packets_ended,
             recorder,
             _recording: recording,
-        })
+        };
+        Ok((daemon, queue))
     }
 
     fn handle(&mut self, event: Event) {
@@ -258,14 +270,15 @@ impl Daemon {
 }
 
 /// Binds the queue and installs the rules: those of the plane that is wanted, or of `rewrite` if the system lacks what that
-/// one needs. The queue is bound before a rule can send packets to it, so that none is lost.
-fn take_hold(config: &Config) -> anyhow::Result<(PlaneKind, Queue, Kernel)> {
+/// one needs. The queue is bound before a rule can send packets to it, so that none is lost. The table is that of a former
+/// daemon, if the rules go on with it.
+fn take_hold(config: &Config) -> anyhow::Result<(PlaneKind, Queue, Kernel, Option<LastTable>)> {
     let take = |kind| -> anyhow::Result<_> {
         let queue = Queue::open(config.queue, plane::queue_config(kind, config.queue_len))
             .with_context(|| format!("NFQUEUE {} cannot be used (try `halod check`)", config.queue))?;
-        let kernel =
+        let (kernel, last) =
             Kernel::install(kind, config).context("the packet rules cannot be installed (try `halod check`)")?;
-        Ok((kind, queue, kernel))
+        Ok((kind, queue, kernel, last))
     };
     match take(config.plane) {
         Err(error) if config.plane == PlaneKind::Steer => {
@@ -290,6 +303,8 @@ fn own_addresses() -> anyhow::Result<Vec<IpAddr>> {
 
 fn log(note: &Note) {
     match note {
+        Note::Resumed { active } => tracing::info!(active, "the last table is in force again; its nodes are awaited"),
+        Note::Recovered { missing } => tracing::info!(missing, "recovered"),
         Note::Joined { name, id: Some(id) } => tracing::info!(name, %id, "node active"),
         Note::Joined { name, id: None } => tracing::info!(name, "node waits"),
         Note::Leaving { name } => tracing::info!(name, "node leaves"),

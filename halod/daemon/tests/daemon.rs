@@ -22,6 +22,8 @@ mod namespace;
 mod node;
 #[path = "daemon/process.rs"]
 mod process;
+#[path = "daemon/restart.rs"]
+mod restart;
 #[path = "daemon/signals.rs"]
 mod signals;
 
@@ -30,7 +32,7 @@ type Test = (&'static str, fn());
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let in_namespaces = [control::TESTS, heartbeats::TESTS, process::TESTS, signals::TESTS].concat();
+    let in_namespaces = [control::TESTS, heartbeats::TESTS, process::TESTS, restart::TESTS, signals::TESTS].concat();
     let mut trials = namespace::trials(&in_namespaces);
     trials.extend(bad_config::TESTS.iter().map(|&(name, test)| {
         Trial::test(name, move || {

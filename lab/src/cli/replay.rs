@@ -57,7 +57,7 @@ impl ReplayArguments {
             }
             match (line, &mut record) {
                 (Line::Head(head), record) => {
-                    let began = Record { replay: Replay::new(head), ending: Ending::Killed };
+                    let began = Record { replay: Replay::new(&head), ending: Ending::Killed };
                     record.replace(began).iter().for_each(Record::tell);
                 }
                 (Line::End(end), Some(record)) => record.ending = Ending::Said(end),

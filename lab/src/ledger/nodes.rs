@@ -8,7 +8,7 @@ use halod_core::protocol::NodeState;
 use halod_core::route_table::RouteTable;
 
 use crate::observation::Observation;
-use crate::scenario::{Fault, Invariant, LossRule, Node, Ref, Scenario};
+use crate::scenario::{Fault, HalodOrder, Invariant, LossRule, Node, Ref, Scenario};
 
 #[derive(Debug)]
 pub(super) struct Nodes {
@@ -16,6 +16,8 @@ pub(super) struct Nodes {
     /// The highest that any node was told.
     epoch: Epoch,
     losses: LossRule,
+    /// HaloD was killed or stopped, and has not been started or gone on since.
+    halod_is_away: bool,
 }
 
 #[derive(Debug, Default)]
@@ -42,6 +44,8 @@ enum Stage {
     Leaving,
     /// It hangs or is cut off: HaloD and the other nodes go on without it, and what it believes does not count.
     Away,
+    /// HaloD was killed or stopped, and has not welcomed the node since: what it was told last still counts.
+    Orphaned,
     /// It goes on or its link is whole, and it has not been welcomed since.
     Returning,
 }
@@ -64,7 +68,7 @@ impl NodeView {
 impl Nodes {
     pub(super) fn new(scenario: &Scenario) -> Self {
         let views = scenario.nodes.iter().map(|_| NodeView::default()).collect();
-        Self { views, epoch: Epoch::default(), losses: scenario.losses }
+        Self { views, epoch: Epoch::default(), losses: scenario.losses, halod_is_away: false }
     }
 
     pub(super) fn expect_join(&mut self, node: Ref<Node>) {
@@ -89,6 +93,17 @@ impl Nodes {
         }
         if view.stage == Stage::Away && !view.hangs && !view.is_cut {
             view.stage = Stage::Returning;
+        }
+    }
+
+    /// Something befell HaloD itself, or is over. Until it has welcomed the nodes again, the table is the last one.
+    pub(super) fn befall_halod(&mut self, order: HalodOrder) {
+        self.halod_is_away = matches!(order, HalodOrder::Kill | HalodOrder::Stop);
+        // Another process counts anew.
+        self.epoch = Epoch::default();
+        for view in self.views.iter_mut().filter(|view| view.stage == Stage::Registered) {
+            view.stage = Stage::Orphaned;
+            view.epoch = Epoch::default();
         }
     }
 
@@ -153,6 +168,9 @@ impl Nodes {
             Observation::Drained { route, epoch } => {
                 view.draining.remove(&(route, epoch));
             }
+            // It dialled a HaloD that was stopped, and was dialled itself when that went on.
+            Observation::Rejected { code: ErrorCode::NameTaken, .. } | Observation::ControlEnded
+                if view.stage == Stage::Orphaned => {}
             // A process that died may still hold the name, and another one wait for it.
             // Or its `hello` was under way for too long, behind a link that had lost it again and again.
             Observation::Rejected {
@@ -205,7 +223,8 @@ impl Nodes {
     pub(super) fn check_settled(&self, scenario: &Scenario) -> Result<Vec<Option<Ref<Node>>>, String> {
         for (node, entry) in scenario.nodes.entries() {
             let view = &self.views[node.index()];
-            if matches!(view.stage, Stage::Joining | Stage::Leaving | Stage::Returning) {
+            let is_on_the_way = matches!(view.stage, Stage::Joining | Stage::Leaving | Stage::Returning);
+            if is_on_the_way || view.stage == Stage::Orphaned && !self.halod_is_away {
                 return Err(format!("{} is {}", entry.name, view.stage.words()));
             }
             if let Some((route, epoch)) = view.draining.first() {
@@ -307,7 +326,7 @@ impl Stage {
             Stage::Registered => "registered",
             Stage::Leaving => "leaving",
             Stage::Away => "out of touch",
-            Stage::Returning => "not welcomed again",
+            Stage::Orphaned | Stage::Returning => "not welcomed again",
         }
     }
 }

@@ -9,7 +9,7 @@ use halod_core::user::route_of;
 
 use super::*;
 use crate::orbited::Transport;
-use crate::scenario::{Action, Way};
+use crate::scenario::{Action, HalodOrder, Way};
 
 const SOURCE: &str = "\
 scenario: x
@@ -354,4 +354,25 @@ fn a_loss_shows_where_somebody_gets_the_routes() {
     stage.order(30, Order::Fault(Fault::Crash, &[n1]));
     assert!(!stage.ledger.is_missed(&[n1]), "nobody is left");
     stage.rests();
+}
+
+#[test]
+fn without_halod_the_last_table_counts_until_all_are_welcomed_again() {
+    let scenario = scenario();
+    let mut stage = Stage::new(&scenario);
+    stage.order(10, Order::Halod(HalodOrder::Kill));
+    stage.node_sees(11, 0, Observation::ControlEnded);
+    stage.rests();
+    assert!(stage.ledger.check(Condition::Active(stage.nodes[0])).is_err());
+
+    stage.order(20, Order::Halod(HalodOrder::Start));
+    stage.waits("n1 is not welcomed again");
+    // Another HaloD counts epochs from 1. Its first word may be there before the end of the former one is noticed.
+    stage.welcome(21, 0, &[1], 1);
+    stage.node_sees(22, 1, Observation::ControlEnded);
+    stage.waits("n2 is not welcomed again");
+    stage.welcome(23, 1, &[2], 1);
+    stage.rests();
+    stage.node_sees(30, 0, Observation::ControlEnded);
+    assert_eq!(stage.ledger.take_false_alarms(), ["n1: the control connection ended"]);
 }

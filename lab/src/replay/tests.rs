@@ -119,7 +119,7 @@ fn replay(record: &str) -> (Replay, Option<u64>) {
     let (mut replay, mut broken) = (None, None);
     while let Some((number, line)) = lines.next_line().unwrap() {
         match line {
-            Line::Head(head) => replay = Some(Replay::new(head)),
+            Line::Head(head) => replay = Some(Replay::new(&head)),
             Line::Input(at, input) => {
                 let replay = replay.as_mut().unwrap();
                 replay.feed(number, at, input, &mut |_, _| {});

@@ -88,6 +88,8 @@ impl fmt::Display for Flags {
 impl fmt::Display for NoteWords<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
+            Note::Resumed { active } => write!(f, "  the former table is in force, its {active} nodes are awaited"),
+            Note::Recovered { missing } => write!(f, "  recovered, {missing} nodes of the former table are missing"),
             Note::Joined { name, id: Some(id) } => write!(f, "  {name} is active as node {id}"),
             Note::Joined { name, id: None } => write!(f, "  {name} waits"),
             Note::Leaving { name } => write!(f, "  {name} leaves"),
@@ -110,6 +112,7 @@ impl fmt::Display for LossWords {
             Loss::Replaced => "another process answered in its place",
             Loss::Unreadable => "it sent what cannot be read",
             Loss::Silent => "it was silent for too long",
+            Loss::NotBack => "it did not come back",
         })
     }
 }

@@ -13,8 +13,8 @@ use super::located::{At, Either, Entries, Headed, Unit};
 use super::quantity::{Delay, Percent, Rate};
 use super::span::{Span, Within};
 use super::{
-    Answer, Engine, Family, Invariant, LossRule, Network, OnReconnect, Parting, Retries, Success, Tag, Tcp, TcpFlag,
-    Way,
+    Answer, Engine, Family, HalodOrder, Invariant, LossRule, Network, OnReconnect, Parting, Retries, Success, Tag, Tcp,
+    TcpFlag, Way,
 };
 use crate::orbited::Transport;
 
@@ -275,6 +275,8 @@ pub(crate) enum Verb {
     Wait(Unit<Duration>),
     /// Keeps every core of the machine busy for a while, with a thread of normal priority on each.
     Busy(Unit<Duration>),
+    /// Something befalls HaloD itself, or is over: `kill` and `start`, or `stop` and `continue`. The kernel only.
+    Halod(At<HalodOrder>),
     /// Runs a command on a host.
     Run(Run),
 }

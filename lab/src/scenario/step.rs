@@ -68,8 +68,24 @@ pub enum Action {
     Wait(Duration),
     /// The same, while every core of the machine is busy.
     Busy(Duration),
+    /// Something befalls HaloD itself, or is over.
+    Halod(HalodOrder),
     /// A command on a host.
     Run(Run),
+}
+
+/// What befalls HaloD.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum HalodOrder {
+    /// Its process is killed (SIGKILL).
+    Kill,
+    /// Another process takes the place of one that was killed.
+    Start,
+    /// Its process stops (SIGSTOP).
+    Stop,
+    /// Its process goes on (SIGCONT).
+    Continue,
 }
 
 /// How browsers part from their connections.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::change::Change;
+use super::recovery::Recovery;
 use super::session::{Place, Session};
 use super::{Cluster, ConnId, GREETINGS_MAX, Greeting, HELLO_TIMEOUT, NAME_LENGTH_MAX, Note, Output, SESSIONS_MAX};
 use crate::protocol::{ErrorCode, ErrorMessage, FromNode, Hello, NodeState, PROTOCOL_VERSION, ToNode, Token, Welcome};
@@ -14,8 +15,8 @@ use crate::time::Instant;
 
 /// Why a `hello` cannot be accepted as it is.
 enum Obstacle {
-    /// Another process holds the name. It has to prove that it is alive.
-    NameHeld(SessionId),
+    /// Another process holds the name, or held an address, and is to prove that it is alive.
+    Claimed(SessionId),
     /// It is wrong.
     Refused(ErrorCode, String),
 }
@@ -59,6 +60,13 @@ impl Cluster {
         self.place_newcomer(&mut change, node);
         self.settle(now, change);
         self.send_welcome(conn, node);
+        // It may have come back to an id whose routes have moved meanwhile.
+        for message in self.drains.tell_again(now, node) {
+            self.send(conn, message);
+        }
+        if self.recovery.as_ref().is_some_and(Recovery::is_complete) {
+            self.end_recovery(now);
+        }
     }
 
     /// Connections that have said nothing for too long.
@@ -86,9 +94,9 @@ impl Cluster {
     /// Makes the sender of a `hello` a member that has no place yet, unless its name has to wait. `None` if it is refused,
     /// or has to wait until the holder of its name has proved itself.
     pub(super) fn register(&mut self, now: Instant, conn: ConnId, hello: Hello) -> Option<(ConnId, SessionId)> {
-        match self.examine(&hello) {
-            Ok(()) => {}
-            Err(Obstacle::NameHeld(holder)) => {
+        let former = match self.examine(&hello) {
+            Ok(former) => former,
+            Err(Obstacle::Claimed(holder)) => {
                 self.park(now, holder, conn, hello);
                 return None;
             }
@@ -96,23 +104,35 @@ impl Cluster {
                 self.refuse(conn, code, message);
                 return None;
             }
-        }
+        };
         let greeting = self.greetings.remove(&conn).expect("only a greeting connection says hello");
-        self.sessions_opened += 1;
-        let node = SessionId(self.sessions_opened);
+        let node = former.unwrap_or_else(|| self.next_session());
         let hold = self.losses.hold(now, &hello.name);
-        let session = Session::new(now, conn, greeting.peer, greeting.token, node, hello);
+        let mut session = Session::new(now, conn, greeting.peer, greeting.token, node, hello);
+        if let Some(former) = self.sessions.get(&node) {
+            session.place = former.place;
+        }
         self.silences.insert((session.silent_at(self.silence_max()), node));
         self.sessions_by_conn.insert(conn, node);
         self.sessions_by_token.insert(greeting.token, node);
         self.sessions.insert(node, session);
-        if hold > Duration::ZERO {
+        if former.is_some() {
+            self.welcome_back(node);
+        } else if hold > Duration::ZERO {
             self.session_mut(node).place = Place::Held(now + hold);
             self.held.insert((now + hold, node));
+        } else if let Some(recovery) = &mut self.recovery {
+            let until = recovery.keep_waiting(node);
+            self.session_mut(node).place = Place::Held(until);
         } else {
             self.reserve.push_back(node);
         }
         Some((conn, node))
+    }
+
+    pub(super) fn next_session(&mut self) -> SessionId {
+        self.sessions_opened += 1;
+        SessionId(self.sessions_opened)
     }
 
     /// Places a node that has just registered and was not needed to take over an id.
@@ -159,17 +179,20 @@ impl Cluster {
         }
     }
 
-    /// Lets a `hello` wait until the holder of its name has proved itself or is lost.
+    /// Lets a `hello` wait until the holder of its name, or of an address, has proved itself or is lost.
     fn park(&mut self, now: Instant, holder: SessionId, conn: ConnId, hello: Hello) {
         if self.parked.contains_key(&holder) {
             let message = format!("another process waits for the name {:?} already", hello.name);
             return self.refuse(conn, ErrorCode::NameTaken, message);
         }
         self.parked.insert(holder, (conn, hello));
-        self.suspect(now, holder);
+        if !self.is_awaited(holder) {
+            self.suspect(now, holder);
+        }
     }
 
-    fn examine(&self, hello: &Hello) -> Result<(), Obstacle> {
+    /// Whether the sender of a `hello` may be let in; if it has come back to a session that awaits it, to which.
+    fn examine(&self, hello: &Hello) -> Result<Option<SessionId>, Obstacle> {
         let refused = |code, message: String| Err(Obstacle::Refused(code, message));
         let length = hello.name.len();
         if hello.version != PROTOCOL_VERSION {
@@ -183,12 +206,13 @@ impl Cluster {
         if self.sessions.len() >= SESSIONS_MAX {
             return refused(ErrorCode::Full, format!("{SESSIONS_MAX} nodes are registered already"));
         }
-        let holder = self.sessions.iter().find(|(_, session)| session.member.name == hello.name);
+        let mut present = self.sessions.iter().filter(|(node, _)| !self.is_awaited(**node));
+        let holder = present.find(|(_, session)| session.member.name == hello.name);
         match holder {
             Some((_, session)) if session.incarnation == hello.incarnation && session.place == Place::Leaving => {
                 return refused(ErrorCode::NameTaken, format!("{:?} is leaving; join again when it has", hello.name));
             }
-            Some((&node, _)) => return Err(Obstacle::NameHeld(node)),
+            Some((&node, _)) => return Err(Obstacle::Claimed(node)),
             None => {}
         }
         let addresses: Vec<SocketAddr> = hello.browser.iter().chain(hello.app.iter()).collect();
@@ -197,14 +221,15 @@ impl Cluster {
             return refused(ErrorCode::AddressTaken, "browser and app addresses must differ".into());
         }
         let is_taken = |address: &&SocketAddr| {
-            let mut others = self.sessions.values().flat_map(|session| session.member.service_addresses());
+            let present = self.sessions.iter().filter(|(node, _)| !self.is_awaited(**node));
+            let mut others = present.flat_map(|(_, session)| session.member.service_addresses());
             self.config.own_addresses.contains(&address.ip()) || others.any(|other| other == **address)
         };
         match addresses.iter().find(is_taken) {
             Some(address) => {
                 refused(ErrorCode::AddressTaken, format!("{address} is another node's or the router's own"))
             }
-            None => Ok(()),
+            None => self.find_awaited(hello).map_err(Obstacle::Claimed),
         }
     }
 }

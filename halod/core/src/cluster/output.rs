@@ -31,6 +31,16 @@ pub enum Output {
 /// A membership change, for the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Note {
+    /// The table of a former daemon is in force again; its holders are awaited.
+    Resumed {
+        /// Active nodes, M.
+        active: usize,
+    },
+    /// All holders of the former table are back, or given up.
+    Recovered {
+        /// Those that are given up.
+        missing: usize,
+    },
     /// A node registered.
     Joined {
         /// Its name.
@@ -91,4 +101,6 @@ pub enum Loss {
     Unreadable,
     /// No heartbeat came for longer than (misses + 1/2) intervals.
     Silent,
+    /// It held an id before a restart of HaloD and did not come back.
+    NotBack,
 }

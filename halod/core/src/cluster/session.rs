@@ -21,7 +21,7 @@ pub(super) enum Place {
     Active(NodeId),
     /// Waits to take over.
     Reserve,
-    /// Was lost too often of late to be trusted before this time.
+    /// Was lost too often of late to be trusted before this time, or came while the cluster recovers until then.
     Held(Instant),
     /// Has given up its id; stays until its flows have drained.
     Leaving,

@@ -30,6 +30,7 @@ use super::held::HeldSyns;
 use super::{Counters, Doubt, FLOWS_MAX, PlaneConfig, Transmit, Verdict};
 use crate::flow::{Flow, FlowKey, FlowPhase, FlowTable, FlowView, Flows, Sender, Toward};
 use crate::ids::{RouteId, Side};
+use crate::last_table::LastTable;
 use crate::routing::{Member, Routing, SessionId};
 use crate::service::Services;
 use crate::time::Instant;
@@ -37,6 +38,10 @@ use crate::wire::{Checksum, Packet, TcpFlags, TcpPacket, reset_for};
 
 /// How long the kernel is asked for flows of a node that is gone: one may have begun while it was asked.
 const DEPARTURE: Duration = Duration::from_secs(3);
+
+/// How long a node of a former daemon's is remembered that is none of now: packets that it sends late must not leave without
+/// translation.
+const FORMER_NODES: Duration = Duration::from_secs(60);
 
 /// What the kernel's connection tracking knows of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,7 +63,9 @@ pub struct Steer {
     marks: Marks,
     /// Nodes that are gone, as long as they may have flows.
     departed: BTreeMap<SessionId, Departed>,
-    /// Every address that a registered or departed node serves.
+    /// Addresses of a former daemon's nodes, and until when they count.
+    former_nodes: Option<(Instant, BTreeSet<SocketAddr>)>,
+    /// Every address that a registered, departed or former node serves.
     node_addresses: BTreeSet<SocketAddr>,
     /// Routes with flows that stay on a former owner.
     watched: BTreeSet<RouteId>,
@@ -91,6 +98,7 @@ impl Steer {
             routing: Arc::default(),
             marks: Marks::default(),
             departed: BTreeMap::new(),
+            former_nodes: None,
             node_addresses: BTreeSet::new(),
             watched: BTreeSet::new(),
             flows: FlowTable::new(FLOWS_MAX, config.source_ports, config.seed),
@@ -103,6 +111,13 @@ impl Steer {
             transmits: VecDeque::new(),
             counters: Counters::default(),
         }
+    }
+
+    /// Goes on where a former daemon has ended: packets from its nodes are still to be seen. Where new connections go is the
+    /// cluster's to say, which has [resumed](crate::cluster::Cluster::resume) the same table.
+    pub fn resume(&mut self, now: Instant, last: &LastTable) {
+        self.former_nodes = Some((now + FORMER_NODES, last.nodes.clone()));
+        self.review();
     }
 
     /// Takes a new routing into force. [`Steer::take_changes`] has to be carried out next.
@@ -209,6 +224,7 @@ impl Steer {
         self.unwatch();
         let is_recent = |departed: &Departed| now < departed.at + DEPARTURE;
         self.departed.retain(|&node, departed| is_recent(departed) || self.flows.has_flows_of(node));
+        self.former_nodes = self.former_nodes.take().filter(|&(until, _)| now < until);
         self.wants_entries |= !self.watched.is_empty() || self.departed.values().any(is_recent);
         self.review();
     }
@@ -425,7 +441,8 @@ impl Steer {
     fn review(&mut self) {
         let departed = self.departed.values().map(|departed| &departed.member);
         let members = self.routing.members.values().chain(departed);
-        let addresses: BTreeSet<SocketAddr> = members.flat_map(|member| member.service_addresses()).collect();
+        let mut addresses: BTreeSet<SocketAddr> = members.flat_map(|member| member.service_addresses()).collect();
+        addresses.extend(self.former_nodes.iter().flat_map(|(_, nodes)| nodes));
         self.changes.nodes(&self.node_addresses, &addresses);
         self.node_addresses = addresses;
     }

@@ -73,7 +73,7 @@ pub struct Hello {
 }
 
 /// One address for each IP version that the node serves, as a JSON list of one or two `"addr:port"`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "Vec<SocketAddr>", into = "Vec<SocketAddr>")]
 pub struct Endpoints {
     v4: Option<SocketAddr>,

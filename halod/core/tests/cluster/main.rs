@@ -8,4 +8,5 @@ mod greetings;
 mod heartbeats;
 mod losses;
 mod membership;
+mod recovery;
 mod suspicion;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use halod_core::flow::{FlowKey, Flows, Progress, Toward};
 use halod_core::ids::RouteId;
+use halod_core::last_table::LastTable;
 use halod_core::plane::Steer;
 use halod_core::plane::steer::{Changes, Entry, IpVersion, Tracking};
 use halod_core::routing::{Member, Routing, SessionId};
@@ -117,6 +118,22 @@ fn without_an_owner_connections_are_refused() {
     let mut bench = Bench::new();
     bench.own(&[0, 0, 0, 0], &[]);
     assert_eq!(bench.send(Tracking::New, CLIENT, TO_N1, SYN), format!("RST {TO_N1} > {CLIENT}"));
+}
+
+#[test]
+fn nodes_of_a_former_daemon_are_seen_for_a_minute() {
+    let mut plane = Steer::new(config());
+    let former = [at("10.0.0.9:8000"), at(N1)];
+    plane.resume(Instant::ORIGIN, &LastTable { holders: Vec::new(), nodes: former.into() });
+    assert_eq!(plane.take_changes().nodes, former.map(|node| (node, true)).into());
+    let mut bench = Bench { plane, now: Instant::ORIGIN };
+    bench.own(&[1, 1, 1, 1], &[1]);
+    let from_the_former = format!("RST {CLIENT} > 10.0.0.9:8000");
+    assert_eq!(bench.send(Tracking::New, "10.0.0.9:8000", CLIENT, ACK), from_the_former);
+    bench.plane.expire(Instant::ORIGIN + Duration::from_secs(59));
+    bench.plane.take_changes();
+    bench.plane.expire(Instant::ORIGIN + Duration::from_secs(60));
+    assert_eq!(bench.plane.take_changes().nodes, [(former[0], false)].into());
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn try_plane(kind: PlaneKind, config: &Config) -> Result<Result<(), String>, Err
     let config = config.clone();
     let attempt = std::thread::spawn(move || {
         unshare(CloneFlags::CLONE_NEWNET)?;
-        let outcome = Kernel::install(kind, &config).and_then(Kernel::remove);
+        let outcome = Kernel::install(kind, &config).and_then(|(kernel, _)| kernel.remove());
         Ok(outcome.map_err(|error| format!("{error:#}")))
     });
     attempt.join().expect("installing rules does not panic")

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use halod_core::flow::{FlowKey, Progress};
 use halod_core::plane::steer::Entry;
-use netlink_packet_core::{NLA_ALIGNTO, NLA_HEADER_SIZE, NLM_F_DUMP, NLM_F_REQUEST};
+use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST};
 use nix::libc;
 
-use crate::netlink::{Attributes, append_message};
+use crate::netlink::{Attributes, NFGENMSG_LENGTH, append_message, find};
 
 const IPCTNL_MSG_CT_GET: i32 = 1;
 const IPCTNL_MSG_CT_DELETE: i32 = 2;
@@ -32,11 +32,6 @@ const CTA_PROTO_DST_PORT: u16 = 3;
 /// Within the protocol's state.
 const CTA_PROTOINFO_TCP: u16 = 1;
 const CTA_PROTOINFO_TCP_STATE: u16 = 1;
-
-/// The bits of an attribute's kind that say how it is encoded.
-const KIND_MASK: u16 = 0x3fff;
-/// `struct nfgenmsg`, before the attributes.
-const NFGENMSG_LENGTH: usize = 4;
 
 /// Asks for all connections.
 pub(super) fn dump() -> Vec<u8> {
@@ -135,17 +130,4 @@ fn tuple(attributes: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
         SocketAddr::new(address(CTA_IP_V4_SRC, CTA_IP_V6_SRC)?, port(CTA_PROTO_SRC_PORT)?),
         SocketAddr::new(address(CTA_IP_V4_DST, CTA_IP_V6_DST)?, port(CTA_PROTO_DST_PORT)?),
     ))
-}
-
-/// The value of the first attribute of this kind.
-fn find(mut attributes: &[u8], kind: u16) -> Option<&[u8]> {
-    loop {
-        let length = usize::from(u16::from_ne_bytes(attributes.get(..2)?.try_into().ok()?));
-        let found = u16::from_ne_bytes(attributes.get(2..4)?.try_into().ok()?);
-        let value = attributes.get(NLA_HEADER_SIZE..length)?;
-        if found & KIND_MASK == kind {
-            return Some(value);
-        }
-        attributes = attributes.get(length.next_multiple_of(NLA_ALIGNTO)..)?;
-    }
 }

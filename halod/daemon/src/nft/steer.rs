@@ -28,7 +28,7 @@ use super::expression::{End, Expressions, FAMILIES, Family, QueueExpression, Tra
 use super::rewrite;
 use super::table::{Chain, DataType, Element, Set, address_bytes, delete_table, replace_table, table_name};
 use super::transaction::Transaction;
-use super::{OWN_MARK, RulesError, RulesSpec, open};
+use super::{LastRules, OWN_MARK, RulesError, RulesSpec, open};
 
 /// Connections to these service ports are watched.
 const WATCHED: Set = Set { name: "watched", key: DataType::Port, value: None };
@@ -64,16 +64,17 @@ struct Known {
 }
 
 impl SteerRules {
-    /// Installs the rules in the network namespace of the calling thread, without any node. A table that a former daemon
-    /// left is replaced in the same transaction.
+    /// Installs the rules in the network namespace of the calling thread. They begin with what `last` says; what a former
+    /// daemon left is replaced in the same transaction.
     ///
     /// # Errors
     ///
     /// [`RulesError`]: the right is missing, or the kernel lacks an expression. Former rules are still in force then.
-    pub fn install(spec: &RulesSpec) -> Result<Self, RulesError> {
+    pub fn install(spec: &RulesSpec, last: LastRules) -> Result<Self, RulesError> {
         let socket = open()?;
-        super::with_either_queue(|queue| install(spec, queue).commit(&socket))?;
-        Ok(Self { socket, table: table_name(spec.queue), known: Known::default(), refused: Changes::default() })
+        super::with_either_queue(|queue| install(spec, queue, &last).commit(&socket))?;
+        let known = Known { ports: last.ports, nodes: last.nodes, ..Known::default() };
+        Ok(Self { socket, table: table_name(spec.queue), known, refused: Changes::default() })
     }
 
     /// Tells the kernel what has changed, in one transaction, at the cost of that.
@@ -182,7 +183,7 @@ fn port_elements(ports: &[u16]) -> Vec<Element> {
     ports.iter().map(|port| Element::key(port.to_be_bytes().to_vec())).collect()
 }
 
-fn install(spec: &RulesSpec, queue: QueueExpression) -> Transaction {
+fn install(spec: &RulesSpec, queue: QueueExpression, last: &LastRules) -> Transaction {
     let table = table_name(spec.queue);
     let mut transaction = Transaction::new();
     replace_table(&mut transaction, &table);
@@ -193,10 +194,20 @@ fn install(spec: &RulesSpec, queue: QueueExpression) -> Transaction {
     for chain in chains(spec, queue) {
         chain.add_to(&mut transaction, &table);
     }
+    for version in IpVersion::ALL {
+        let of_version = last.ports.iter().filter(|((of, _), _)| *of == version);
+        let element = |(&(_, port), address): (&(_, u16), _)| Element {
+            key: port.to_be_bytes().to_vec(),
+            value: Some(address_bytes(address)),
+        };
+        let elements: Vec<Element> = of_version.map(element).collect();
+        ports(family(version)).add_elements(&mut transaction, &table, &elements);
+    }
+    rewrite::add_nodes(&mut transaction, &table, &last.nodes.iter().copied().collect::<Vec<_>>());
     transaction
 }
 
-fn family(version: IpVersion) -> Family {
+pub(super) fn family(version: IpVersion) -> Family {
     match version {
         IpVersion::V4 => Family::V4,
         IpVersion::V6 => Family::V6,
@@ -204,7 +215,7 @@ fn family(version: IpVersion) -> Family {
 }
 
 /// The last table: where connections to each service port go.
-fn ports(family: Family) -> Set {
+pub(super) fn ports(family: Family) -> Set {
     let name = match family {
         Family::V4 => "ports4",
         Family::V6 => "ports6",

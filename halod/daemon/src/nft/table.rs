@@ -102,11 +102,19 @@ impl Set {
             .with_u32(NFTA_SET_KEY_TYPE, self.key.number())
             .with_u32(NFTA_SET_KEY_LEN, self.key.length())
             .with_u32(NFTA_SET_ID, number);
-        if let Some(value) = self.value {
-            attributes = attributes
-                .with_u32(NFTA_SET_FLAGS, libc::NFT_SET_MAP as u32)
-                .with_u32(NFTA_SET_DATA_TYPE, value.number())
-                .with_u32(NFTA_SET_DATA_LEN, value.length());
+        match self.value {
+            Some(value) => {
+                attributes = attributes
+                    .with_u32(NFTA_SET_FLAGS, libc::NFT_SET_MAP as u32)
+                    .with_u32(NFTA_SET_DATA_TYPE, value.number())
+                    .with_u32(NFTA_SET_DATA_LEN, value.length());
+            }
+            // The kernel would keep ports as a bitmap, to which it adds each at the cost of all that are there. It has no
+            // bitmap whose elements may time out; these never do.
+            None if self.key == DataType::Port => {
+                attributes = attributes.with_u32(NFTA_SET_FLAGS, libc::NFT_SET_TIMEOUT as u32);
+            }
+            None => {}
         }
         transaction.push(format!("set {}", self.name), libc::NFT_MSG_NEWSET, NLM_F_CREATE, &attributes);
     }

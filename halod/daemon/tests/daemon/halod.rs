@@ -83,12 +83,18 @@ impl Drop for Halod {
 
 /// Runs it to its end, which must come by itself.
 pub(crate) fn run_to_end(config: &str) -> Output {
-    spawn(config).wait_with_output().unwrap()
+    spawn("run", config).wait_with_output().unwrap()
+}
+
+/// `halod remove`: its exit status, and what it says.
+pub(crate) fn remove(config: &str) -> (Option<i32>, String) {
+    let output = spawn("remove", config).wait_with_output().unwrap();
+    (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
 }
 
 /// Starts it and reads its log until it is ready.
 fn spawn_ready(config: &str) -> (Child, BufReader<ChildStderr>, String) {
-    let mut process = spawn(config);
+    let mut process = spawn("run", config);
     let mut stderr = BufReader::new(process.stderr.take().unwrap());
     let mut log = String::new();
     while !log.contains(" ready ") {
@@ -97,9 +103,9 @@ fn spawn_ready(config: &str) -> (Child, BufReader<ChildStderr>, String) {
     (process, stderr, log)
 }
 
-fn spawn(config: &str) -> Child {
+fn spawn(subcommand: &str, config: &str) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_halod"));
-    command.args(["run", "--config", "-"]).env_remove("RUST_LOG");
+    command.args([subcommand, "--config", "-"]).env_remove("RUST_LOG");
     let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     process.stdin.take().unwrap().write_all(config.as_bytes()).unwrap();
     process

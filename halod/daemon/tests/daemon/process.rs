@@ -23,7 +23,7 @@ fn rules_outlive_sigkill() {
         halod.end(Signal::SIGKILL);
         assert_eq!(tables(), ["halod-7"]);
     }
-    Halod::start(&config(4)).end_well();
+    Halod::start(&config(4)).end(Signal::SIGINT);
     assert_eq!(tables(), [""; 0]);
 }
 

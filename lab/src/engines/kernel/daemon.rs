@@ -154,28 +154,43 @@ impl Daemon {
         Ok(Duration::from_secs_f64(ticks as f64 / per_second as f64))
     }
 
-    /// Asks it to stop, with SIGTERM, and waits for its end.
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    ///
+    /// It has ended.
+    pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        Ok(kill(Pid::from_raw(self.process.id().cast_signed()), signal)?)
+    }
+
+    /// Asks it to stop and waits for its end. Nothing is left of its rules.
     ///
     /// # Errors
     ///
     /// It does not stop in time, or not with the exit status of a good end; with its log to the end.
     pub fn stop(mut self) -> anyhow::Result<()> {
         let name = self.balancer.name();
-        kill(Pid::from_raw(self.process.id().cast_signed()), Signal::SIGTERM)?;
+        let signal = match self.balancer {
+            Balancer::Halod => Signal::SIGINT,
+            Balancer::Haproxy => Signal::SIGTERM,
+        };
+        self.signal(signal)?;
+        // One that was stopped hears nothing.
+        self.signal(Signal::SIGCONT)?;
         let deadline = Instant::now() + PATIENCE;
         let status = loop {
             if let Some(status) = self.process.try_wait()? {
                 break status;
             }
-            anyhow::ensure!(Instant::now() < deadline, "{name} does not stop on SIGTERM: {}", self.log());
+            anyhow::ensure!(Instant::now() < deadline, "{name} does not stop on {signal}: {}", self.log());
             thread::sleep(Duration::from_millis(2));
         };
         self.reader.take().map(JoinHandle::join);
         let is_well = match self.balancer {
             Balancer::Halod => status.success(),
-            Balancer::Haproxy => status.signal() == Some(Signal::SIGTERM as i32),
+            Balancer::Haproxy => status.signal() == Some(signal as i32),
         };
-        anyhow::ensure!(is_well, "{name} ended with {status} on SIGTERM: {}", self.log());
+        anyhow::ensure!(is_well, "{name} ended with {status} on {signal}: {}", self.log());
         Ok(())
     }
 }

@@ -20,8 +20,8 @@ pub(super) enum Incoming {
     FromProcess(StartId, Seen),
     /// A host's process said something that is no observation, or has ended.
     Trouble(StartId, Witness, Trouble),
-    /// The daemon has ended.
-    DaemonEnded,
+    /// The daemon of this start has ended.
+    DaemonEnded(StartId),
 }
 
 /// Tells the processes of a host apart that run under the same name one after another.

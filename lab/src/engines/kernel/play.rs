@@ -54,6 +54,7 @@ impl Engine for World<'_> {
             Order::Relink(of, link) => self.relink(of, link)?,
             Order::Freeze(group) => self.pause_browsers(group, true)?,
             Order::Thaw(group) => self.pause_browsers(group, false)?,
+            Order::Halod(order) => return self.befall_daemon(order),
             Order::Jump(_) => anyhow::bail!("the clock of a kernel cannot be made to jump"),
         }
         Ok(now)
@@ -64,7 +65,7 @@ impl Engine for World<'_> {
             match self.inbox.next(until.since(clock::now())) {
                 None => return Ok(None),
                 Some(Incoming::Seen(seen)) if self.is_alive(&seen) => return Ok(Some(seen)),
-                Some(Incoming::DaemonEnded) => {
+                Some(Incoming::DaemonEnded(start)) if self.is_current_daemon(start) => {
                     anyhow::bail!("{} has ended: {}", self.balancer.name(), self.daemon_log())
                 }
                 // The last words of a process that was killed count no more.
@@ -72,7 +73,9 @@ impl Engine for World<'_> {
                 Some(Incoming::Trouble(start, by, trouble)) if self.is_current(by, start) => {
                     self.judge(by, &trouble)?;
                 }
-                Some(Incoming::Seen(_) | Incoming::FromProcess(..) | Incoming::Trouble(..)) => {}
+                Some(
+                    Incoming::Seen(_) | Incoming::FromProcess(..) | Incoming::Trouble(..) | Incoming::DaemonEnded(_),
+                ) => {}
             }
         }
     }

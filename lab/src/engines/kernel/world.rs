@@ -27,7 +27,7 @@ use crate::addresses::{self, Pair};
 use crate::cast::{self, MTU};
 use crate::engine::{Seen, Witness};
 use crate::network::{PortId, Segment};
-use crate::scenario::{App, BrowserGroup, Client, Link, Node, Ref, RunHost, Scenario, Tcp};
+use crate::scenario::{App, BrowserGroup, Client, HalodOrder, Link, Node, Ref, RunHost, Scenario, Tcp};
 use crate::stacks::{Buffers, DYNAMIC_PORTS, StackConfig, StackId};
 
 /// What the person who runs the lab wants besides a verdict.
@@ -93,7 +93,10 @@ pub struct World<'a> {
     nodes: BTreeMap<Ref<Node>, NodeHost>,
     apps: BTreeMap<Ref<App>, KernelHost>,
     clients: BTreeMap<Ref<Client>, KernelHost>,
-    daemon: Option<Daemon>,
+    /// Which start of it this is.
+    daemon: Option<(StartId, Daemon)>,
+    daemon_starts: u64,
+    record: Option<PathBuf>,
     pub(super) fabric: Fabric<Player>,
     router: Netns,
     pub(super) browsers: BTreeMap<Ref<BrowserGroup>, Vec<StackId>>,
@@ -127,6 +130,8 @@ impl<'a> World<'a> {
             apps: BTreeMap::new(),
             clients: BTreeMap::new(),
             daemon: None,
+            daemon_starts: 0,
+            record: options.record.clone(),
             fabric,
             router,
             browsers: BTreeMap::new(),
@@ -153,11 +158,40 @@ impl<'a> World<'a> {
             world.apps.insert(app, host);
         }
         world.build_browsers()?;
-        let ended = world.inbox.sender();
-        let tell = move || drop(ended.send(Incoming::DaemonEnded));
-        let record = options.record.as_deref();
-        world.daemon = Some(Daemon::start(options.balancer, &world.router, scenario, record, tell)?);
+        world.start_daemon()?;
         Ok(world)
+    }
+
+    fn start_daemon(&mut self) -> anyhow::Result<()> {
+        self.daemon_starts += 1;
+        let start = StartId(self.daemon_starts);
+        let ended = self.inbox.sender();
+        let tell = move || drop(ended.send(Incoming::DaemonEnded(start)));
+        let daemon = Daemon::start(self.balancer, &self.router, self.scenario, self.record.as_deref(), tell)?;
+        self.daemon = Some((start, daemon));
+        Ok(())
+    }
+
+    /// Something befalls the daemon; says when.
+    pub(super) fn befall_daemon(&mut self, order: HalodOrder) -> anyhow::Result<Instant> {
+        let at = clock::now();
+        match order {
+            HalodOrder::Kill => self.daemon = None,
+            HalodOrder::Start => self.start_daemon()?,
+            HalodOrder::Stop => self.signal_daemon(Signal::SIGSTOP)?,
+            HalodOrder::Continue => self.signal_daemon(Signal::SIGCONT)?,
+        }
+        Ok(at)
+    }
+
+    fn signal_daemon(&self, signal: Signal) -> anyhow::Result<()> {
+        let (_, daemon) = self.daemon.as_ref().context("the daemon is not running")?;
+        daemon.signal(signal)
+    }
+
+    /// Whether this is the daemon that is to run now.
+    pub(super) fn is_current_daemon(&self, start: StartId) -> bool {
+        self.daemon.as_ref().is_some_and(|&(current, _)| current == start)
     }
 
     /// The namespace of a host of a `run` step.
@@ -296,12 +330,12 @@ impl<'a> World<'a> {
 
     /// How long the daemon's threads have used a core so far.
     pub(super) fn daemon_cpu(&self) -> anyhow::Result<Duration> {
-        self.daemon.as_ref().context("the daemon is gone")?.cpu_time()
+        self.daemon.as_ref().context("the daemon is gone")?.1.cpu_time()
     }
 
     /// The daemon's last words, for the report of a failure.
     pub fn daemon_log(&self) -> String {
-        self.daemon.as_ref().map(Daemon::log).unwrap_or_default()
+        self.daemon.as_ref().map(|(_, daemon)| daemon.log()).unwrap_or_default()
     }
 
     /// Stops the daemon as an operator would, then everything else.
@@ -310,7 +344,7 @@ impl<'a> World<'a> {
     ///
     /// The daemon did not stop, or not with exit status 0; or a capture could not be written.
     pub fn stop(mut self) -> anyhow::Result<()> {
-        if let Some(daemon) = self.daemon.take() {
+        if let Some((_, daemon)) = self.daemon.take() {
             daemon.stop()?;
         }
         self.nodes.clear();

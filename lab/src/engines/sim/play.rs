@@ -52,6 +52,7 @@ impl Engine for World<'_> {
                 self.browsers[&group].iter().for_each(|&browser| self.hosts.thaw(now, browser));
             }
             Order::Jump(time) => self.router.jump(self.now, time),
+            Order::Halod(_) => anyhow::bail!("HaloD is no process of its own here"),
             Order::Busy(_) => anyhow::bail!("there is no machine to keep busy"),
         }
         Ok(self.now)

@@ -37,6 +37,16 @@ pub(super) struct Walk<'a> {
     pub(super) events: u64,
     loaded: BTreeSet<Ref<App>>,
     pub(super) flows_by_app: BTreeMap<Ref<App>, u32>,
+    pub(super) halod: Halod,
+}
+
+/// What HaloD's process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Halod {
+    #[default]
+    Running,
+    Stopped,
+    Killed,
 }
 
 impl<'a> Walk<'a> {
@@ -61,6 +71,7 @@ impl<'a> Walk<'a> {
             events: 0,
             loaded: BTreeSet::new(),
             flows_by_app: BTreeMap::new(),
+            halod: Halod::default(),
         }
     }
 
@@ -107,11 +118,13 @@ impl<'a> Walk<'a> {
             Verb::Jump(time) => self.jump(time),
             Verb::Wait(duration) => self.mistakes.quantity(duration).map(Action::Wait),
             Verb::Busy(time) => self.busy(time),
+            Verb::Halod(order) => self.halod(order),
             Verb::Run(run) => self.run(run).map(Action::Run),
         }
     }
 
     fn join(&mut self, names: &Names) -> Option<Action> {
+        self.needs_halod(&names.span);
         let mut joining = Vec::new();
         for (node, span) in self.nodes(names) {
             let outcome = self.presence.join(node);
@@ -123,6 +136,7 @@ impl<'a> Walk<'a> {
     }
 
     fn leave(&mut self, name: &At<String>) -> Option<Action> {
+        self.needs_halod(&name.span);
         let node = self.node(&name.value, &name.span)?;
         let outcome = self.presence.leave(node);
         self.allow(node, &name.span, outcome).then_some(Action::Leave(node))

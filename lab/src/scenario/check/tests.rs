@@ -36,8 +36,11 @@ fn check(source: &str, expected: &str) {
 
 /// Checks the messages and labels for [`HEAD`] with `steps`, one a line.
 fn check_steps(steps: &str, expected: &[&str]) {
-    let source = format!("{HEAD}steps:\n{steps}");
-    let diagnostics = Scenario::parse("x.yaml", &source).expect_err("it is wrong");
+    check_source(&format!("{HEAD}steps:\n{steps}"), expected);
+}
+
+fn check_source(source: &str, expected: &[&str]) {
+    let diagnostics = Scenario::parse("x.yaml", source).expect_err("it is wrong");
     let shown: Vec<String> = diagnostics.list().iter().map(|d| format!("{} | {}", d.message, d.label)).collect();
     assert_eq!(shown, expected, "{diagnostics}");
 }
@@ -130,7 +133,7 @@ fn each_mistake_of_form_says_what_is_right() {
     check_steps(
         "  - explode: n1\n",
         &[
-            "unknown word \"explode\" | one of join, leave, connect, disconnect, load, rate, hold, probe, stray, crash, power-off, hang, resume, cut, heal, flap, restart, relink, pause, jump, wait, busy, run",
+            "unknown word \"explode\" | one of join, leave, connect, disconnect, load, rate, hold, probe, stray, crash, power-off, hang, resume, cut, heal, flap, restart, relink, pause, jump, wait, busy, halod, run",
         ],
     );
     check_steps("  - join: n1\n    exepct: []\n", &["unknown key \"exepct\" | did you mean \"expect\"?"]);
@@ -540,6 +543,20 @@ fn only_a_machine_can_be_busy() {
     let message = "the simulator has no machine to keep busy | `only: {engine: kernel, because: ..}` allows it";
     check_steps("  - busy: 60s\n", &[message]);
     assert!(parse(&format!("{HEAD}only: {{engine: kernel, because: cores}}\nsteps:\n  - busy: 60s\n")).is_ok());
+}
+
+#[test]
+fn what_befalls_halod_follows_what_befell_it_before() {
+    let message = "in the simulator HaloD is no process of its own | `only: {engine: kernel, because: ..}` allows it";
+    check_steps("  - halod: kill\n", &[message]);
+    check_steps("  - halod: hang\n", &["unknown word \"hang\" | one of kill, start, stop, continue"]);
+    let on_the_kernel = |steps: &str| format!("{HEAD}only: {{engine: kernel, because: signals}}\nsteps:\n{steps}");
+    let all = "  - halod: kill\n  - halod: start\n  - halod: stop\n  - halod: continue\n";
+    assert!(parse(&on_the_kernel(all)).is_ok());
+    let check = |steps: &str, message: &str| check_source(&on_the_kernel(steps), &[message]);
+    check("  - halod: start\n", "HaloD is running here | it has to be killed");
+    check("  - halod: stop\n  - halod: kill\n", "HaloD is stopped here | it has to be running");
+    check("  - halod: kill\n  - join: n1\n", "HaloD is killed here | nobody would answer the node");
 }
 
 #[test]

@@ -1,11 +1,13 @@
-//! What befalls others than nodes: links that get worse, browsers that stop, a clock that jumps, a machine that is busy.
+//! What befalls others than nodes: links that get worse, browsers that stop, a clock that jumps, a machine that is busy,
+//! HaloD itself.
 
+use std::ops::Range;
 use std::time::Duration;
 
-use super::steps::Walk;
+use super::steps::{Halod, Walk};
 use crate::scenario::file;
-use crate::scenario::located::Unit;
-use crate::scenario::{Action, Engine, LinkOf, LossRule};
+use crate::scenario::located::{At, Unit};
+use crate::scenario::{Action, Engine, HalodOrder, LinkOf, LossRule};
 
 impl Walk<'_> {
     pub(super) fn relink(&mut self, relink: &file::Relink) -> Option<Action> {
@@ -61,11 +63,48 @@ impl Walk<'_> {
         self.mistakes.quantity(time).map(Action::Jump)
     }
 
+    pub(super) fn halod(&mut self, order: &At<HalodOrder>) -> Option<Action> {
+        if self.only != Some(Engine::Kernel) {
+            let message = "in the simulator HaloD is no process of its own";
+            self.mistakes.add(&order.span, message, "`only: {engine: kernel, because: ..}` allows it");
+        }
+        let (wanted, after) = match order.value {
+            HalodOrder::Kill => (Halod::Running, Halod::Killed),
+            HalodOrder::Start => (Halod::Killed, Halod::Running),
+            HalodOrder::Stop => (Halod::Running, Halod::Stopped),
+            HalodOrder::Continue => (Halod::Stopped, Halod::Running),
+        };
+        if self.halod != wanted {
+            let message = format!("HaloD is {} here", self.halod.words());
+            self.mistakes.add(&order.span, message, format!("it has to be {}", wanted.words()));
+        }
+        self.halod = after;
+        Some(Action::Halod(order.value))
+    }
+
+    /// Nodes come and go by what HaloD says.
+    pub(super) fn needs_halod(&mut self, span: &Range<usize>) {
+        if self.halod != Halod::Running {
+            let message = format!("HaloD is {} here", self.halod.words());
+            self.mistakes.add(span, message, "nobody would answer the node");
+        }
+    }
+
     pub(super) fn busy(&mut self, time: &Unit<Duration>) -> Option<Action> {
         if self.only != Some(Engine::Kernel) {
             let message = "the simulator has no machine to keep busy";
             self.mistakes.add(&time.text.span, message, "`only: {engine: kernel, because: ..}` allows it");
         }
         self.mistakes.quantity(time).map(Action::Busy)
+    }
+}
+
+impl Halod {
+    fn words(self) -> &'static str {
+        match self {
+            Halod::Running => "running",
+            Halod::Stopped => "stopped",
+            Halod::Killed => "killed",
+        }
     }
 }
