@@ -166,6 +166,10 @@ impl<'a> Ledger<'a> {
             (Witness::Node(node), Observation::Detached { user }) => self.users.detach(at, &user, node),
             (Witness::Node(node), observation) => {
                 let name = &self.scenario.nodes[node].name;
+                if observation == Observation::ControlEnded && self.nodes.is_gone_for_good(node) {
+                    // Nobody tells it of the end of the connections that it may still hold.
+                    self.users.lose(node);
+                }
                 match self.nodes.see(node, observation) {
                     Ok(()) => {}
                     Err(Unexpected::FalseAlarm) => {

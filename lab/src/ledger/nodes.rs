@@ -113,6 +113,11 @@ impl Nodes {
         self.losses == LossRule::Any || !matches!(self.views[node.index()].stage, Stage::Away | Stage::Returning)
     }
 
+    /// Whether a node has left already when its connection ends: it left in the moment in which it was lost.
+    pub(super) fn is_gone_for_good(&self, node: Ref<Node>) -> bool {
+        self.losses == LossRule::Any && self.views[node.index()].stage == Stage::Absent
+    }
+
     /// Whether any node is registered and in touch.
     pub(super) fn has_registered(&self) -> bool {
         self.views.iter().any(|view| view.stage == Stage::Registered)
