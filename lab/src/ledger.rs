@@ -166,10 +166,6 @@ impl<'a> Ledger<'a> {
             (Witness::Node(node), Observation::Detached { user }) => self.users.detach(at, &user, node),
             (Witness::Node(node), observation) => {
                 let name = &self.scenario.nodes[node].name;
-                if observation == Observation::ControlEnded && self.nodes.is_gone_for_good(node) {
-                    // Nobody tells it of the end of the connections that it may still hold.
-                    self.users.lose(node);
-                }
                 match self.nodes.see(node, observation) {
                     Ok(()) => {}
                     Err(Unexpected::FalseAlarm) => {
@@ -265,7 +261,8 @@ impl<'a> Ledger<'a> {
                 return Err(format!("{} of {} held connections are answered", held.answered(), held.answers.len()));
             }
         }
-        self.users.check_settled(self.scenario, &owners)?;
+        let counts = |node| !self.nodes.is_gone_for_good(node);
+        self.users.check_settled(self.scenario, &owners, counts)?;
         if self.scenario.losses == LossRule::Any {
             // Who was lost when cannot be told, nor who was on the way to another node by then.
             return Ok(());

@@ -113,7 +113,8 @@ impl Nodes {
         self.losses == LossRule::Any || !matches!(self.views[node.index()].stage, Stage::Away | Stage::Returning)
     }
 
-    /// Whether a node has left already when its connection ends: it left in the moment in which it was lost.
+    /// Whether a node has left or was never there. If it left in the moment in which it was lost, nobody tells it of the end
+    /// of connections that it may still hold.
     pub(super) fn is_gone_for_good(&self, node: Ref<Node>) -> bool {
         self.losses == LossRule::Any && self.views[node.index()].stage == Stage::Absent
     }

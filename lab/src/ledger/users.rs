@@ -154,13 +154,19 @@ impl Users {
         self.connected
     }
 
-    /// Whether each wanted browser is at the owner of its route and nowhere else, and no other is anywhere.
-    pub(super) fn check_settled(&self, scenario: &Scenario, owners: &[Option<Ref<Node>>]) -> Result<(), String> {
+    /// Whether each wanted browser is at the owner of its route and nowhere else, and no other is anywhere. Only nodes that
+    /// count are looked at.
+    pub(super) fn check_settled(
+        &self,
+        scenario: &Scenario,
+        owners: &[Option<Ref<Node>>],
+        counts: impl Fn(Ref<Node>) -> bool,
+    ) -> Result<(), String> {
         for (name, user) in &self.by_name {
             let owner = owners[user.route.index()].filter(|_| user.wanted);
             let is_there = match (owner, user.home) {
                 (Some(owner), Some((_, home))) if user.polls => home == owner && user.attached.contains_key(&owner),
-                _ => user.attached.keys().copied().eq(owner),
+                _ => user.attached.keys().copied().filter(|&node| counts(node)).eq(owner),
             };
             if is_there {
                 continue;
