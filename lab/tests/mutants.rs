@@ -103,7 +103,7 @@ fn scenarios() -> (Vec<Scenario>, Vec<String>) {
     let (scenarios, errors) = Catalogue::open(&workspace("scenarios")).unwrap().read_all();
     let mut failures: Vec<String> = errors.iter().map(ToString::to_string).collect();
     let mut timed = Vec::new();
-    let simulated = scenarios.into_iter().filter(|scenario| scenario.obstacle(Engine::Sim).is_none());
+    let simulated = scenarios.iter().filter(|scenario| scenario.obstacle(Engine::Sim).is_none());
     for scenario in simulated.flat_map(on_each_plane) {
         let begin = Instant::now();
         if let Err(why) = replay(&scenario) {
@@ -121,7 +121,7 @@ fn name(scenario: &Scenario) -> String {
 }
 
 /// The scenario with every data plane that it may have.
-fn on_each_plane(scenario: Scenario) -> Vec<Scenario> {
+fn on_each_plane(scenario: &Scenario) -> Vec<Scenario> {
     let planes = [PlaneKind::Steer, PlaneKind::Rewrite].into_iter();
     let planes = planes.filter(|&plane| scenario.router.plane.is_none_or(|only| only == plane));
     let with = |plane| {
