@@ -89,7 +89,7 @@ impl Engine for World<'_> {
     }
 
     fn router_cpu(&self) -> anyhow::Result<Option<Duration>> {
-        self.daemon_cpu().map(Some)
+        self.daemon_cpu()
     }
 
     fn stray(&mut self, stray: &Stray) -> anyhow::Result<Answer> {

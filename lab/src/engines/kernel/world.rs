@@ -328,9 +328,9 @@ impl<'a> World<'a> {
         self.apps.get_mut(&app).expect("every app has a host").running()
     }
 
-    /// How long the daemon's threads have used a core so far.
-    pub(super) fn daemon_cpu(&self) -> anyhow::Result<Duration> {
-        self.daemon.as_ref().context("the daemon is gone")?.1.cpu_time()
+    /// How long the daemon's threads have used a core so far; `None` while it is down.
+    pub(super) fn daemon_cpu(&self) -> anyhow::Result<Option<Duration>> {
+        self.daemon.as_ref().map(|(_, daemon)| daemon.cpu_time()).transpose()
     }
 
     /// The daemon's last words, for the report of a failure.
