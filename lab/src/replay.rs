@@ -13,12 +13,12 @@ mod words;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use halod_core::cluster::{self, Cluster, Output};
 use halod_core::flow::{FlowKey, Toward};
-use halod_core::plane::steer::{IpVersion, Mark, Tracking};
+use halod_core::plane::steer::{IpVersion, Known, Mark, Tracking};
 use halod_core::plane::{Plane, Seen, Stage, Verdict};
 use halod_core::record::{Head, Input, PacketHeaders};
 use halod_core::routing::Routing;
@@ -38,8 +38,8 @@ pub type Listener<'a> = &'a mut dyn FnMut(Instant, &dyn fmt::Display);
 pub struct Replay {
     cluster: Cluster,
     plane: Plane,
-    /// Where the marks of the `steer` plane lead.
-    marks: BTreeMap<(IpVersion, Mark), SocketAddr>,
+    /// What the rules of the `steer` plane would know.
+    rules: Known,
     monitor: Monitor,
     /// What the cluster wants the plane to be told, and the record has not come to yet.
     wanted: VecDeque<Wanted>,
@@ -62,7 +62,7 @@ impl Replay {
             summary: Summary::new(head),
             cluster,
             plane,
-            marks: BTreeMap::new(),
+            rules: Known::default(),
             wanted: VecDeque::new(),
             masquerades: BTreeMap::new(),
         }
@@ -155,7 +155,7 @@ impl Replay {
     /// What the kernel makes of a SYN.
     fn translate(&self, mark: Mark, packet: &mut [u8]) {
         if let Ok(Packet::Tcp(mut tcp)) = Packet::parse(packet)
-            && let Some(&node) = self.marks.get(&(IpVersion::of(&tcp.destination()), mark))
+            && let Some(&node) = self.rules.marks.get(&(IpVersion::of(&tcp.destination()), mark))
         {
             tcp.rewrite_destination(node);
         }
@@ -165,12 +165,7 @@ impl Replay {
     fn note_changes(&mut self) {
         let Some(steer) = self.plane.as_steer() else { return };
         while steer.poll_deletion().is_some() {}
-        for (mark, node) in steer.take_changes().marks {
-            match node {
-                Some(node) => self.marks.insert(mark, node),
-                None => self.marks.remove(&mark),
-            };
-        }
+        self.rules.apply(steer.take_changes());
     }
 
     fn take_outputs(&mut self, at: Instant, listener: Listener<'_>) {

@@ -45,6 +45,8 @@ const GREETINGS_MAX: usize = 256;
 const SESSIONS_MAX: usize = 4096;
 /// The longest name of a node, in bytes.
 const NAME_LENGTH_MAX: usize = 64;
+/// How long to wait between two looks at the flows of moved routes, if changes follow each other closely.
+const LOOKS_APART: Duration = Duration::from_millis(20);
 
 /// A control connection, numbered by the driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -108,8 +110,10 @@ pub struct Cluster {
     endings: VecDeque<(FlowKey, Toward)>,
     pacer: Pacer,
     next_tick: Instant,
-    /// Something is to be done before the next tick.
+    /// When to look at the flows, if before the next tick.
     wake_at: Option<Instant>,
+    /// When they were looked at last.
+    looked_at: Option<Instant>,
     sessions_opened: u64,
     beats_ignored: u64,
     outputs: VecDeque<Output>,
@@ -150,6 +154,7 @@ impl Cluster {
             bereaved: Vec::new(),
             endings: VecDeque::new(),
             wake_at: None,
+            looked_at: None,
             sessions_opened: 0,
             beats_ignored: 0,
             outputs: VecDeque::new(),
@@ -235,6 +240,11 @@ impl Cluster {
         }
     }
 
+    /// Whether [`Cluster::timeout`] will look at the flows now.
+    pub fn looks_at_flows(&self, now: Instant) -> bool {
+        self.next_tick <= now || self.wake_at.is_some_and(|due| due <= now)
+    }
+
     /// Time has come to [`Cluster::deadline`] or beyond, and all outputs are carried out. `flows` are those of the data
     /// plane that the published routings go to.
     pub fn timeout(&mut self, now: Instant, flows: &dyn Flows) {
@@ -244,8 +254,9 @@ impl Cluster {
         }
         self.close_silent_greetings(now);
         let is_tick = self.next_tick <= now;
-        if is_tick || self.wake_at.is_some_and(|due| due <= now) {
+        if self.looks_at_flows(now) {
             self.wake_at = None;
+            self.looked_at = Some(now);
             self.end_flows_of_the_lost(flows);
             self.survey_drains(now, flows);
         }
@@ -444,6 +455,12 @@ impl Cluster {
     /// Has `timeout` called at once, for what needs the flows.
     fn wake(&mut self, now: Instant) {
         self.wake_at = Some(now);
+    }
+
+    /// Likewise, but changes that follow each other closely share one look: it costs as much as there are flows.
+    fn wake_soon(&mut self, now: Instant) {
+        let due = self.looked_at.map_or(now, |looked_at| now.max(looked_at + LOOKS_APART));
+        self.wake_at = Some(self.wake_at.map_or(due, |already| already.min(due)));
     }
 
     fn session_mut(&mut self, node: SessionId) -> &mut Session {

@@ -18,13 +18,13 @@ use serde::{Deserialize, Serialize};
 pub use self::rewrite::Rewrite;
 pub use self::steer::Steer;
 use self::steer::{Mark, Tracking};
-use crate::flow::{FlowKey, FlowView, Flows, SourcePorts, Toward};
+use crate::flow::{Flow, FlowKey, FlowView, Flows, SourcePorts, Toward};
 use crate::ids::RouteId;
 use crate::last_table::LastTable;
 use crate::routing::{Routing, SessionId};
 use crate::service::ServicePorts;
 use crate::time::Instant;
-use crate::wire::{Checksum, Reset};
+use crate::wire::{Checksum, Reset, TcpPacket, reset_for};
 
 /// Which plane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -257,6 +257,16 @@ impl Flows for Plane {
     fn visit_node(&self, node: SessionId, each: &mut dyn FnMut(FlowView)) {
         self.flows().visit_node(node, each);
     }
+}
+
+/// Whether nothing of a flow is forwarded any more: HaloD ended it, or its node is gone.
+fn is_over(flow: &Flow, routing: &Routing) -> bool {
+    flow.is_refused() || !routing.members.contains_key(&flow.session)
+}
+
+/// Tells the sender of a packet that there is no connection.
+fn answer(packet: &TcpPacket<'_>) -> Verdict {
+    reset_for(packet).map_or(Verdict::Drop, Verdict::Answer)
 }
 
 /// A packet of a plane's own: whole, with the addresses that its receiver knows.

@@ -219,9 +219,11 @@ impl Daemon {
     }
 
     fn timeout(&mut self) {
-        self.kernel.survey(self.clock.now(), &self.plane);
-        let mut plane = self.plane.lock();
-        plane.timeout(self.clock.now(), &mut self.cluster);
+        let now = self.clock.now();
+        if self.cluster.looks_at_flows(now) {
+            self.kernel.survey(now, &self.plane);
+        }
+        self.plane.lock().timeout(now, &mut self.cluster);
     }
 
     fn keep_house(&mut self) {

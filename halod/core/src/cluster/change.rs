@@ -102,8 +102,8 @@ impl Cluster {
                 let deadline = now + self.config.drain;
                 let announcement = self.drains.begin(now, (former, route), self.epoch, deadline);
                 self.tell(former, announcement);
-                // Its flows are named at once, but only after the routing has reached the data plane.
-                self.wake(now);
+                // Its flows are named, but only after the routing has reached the data plane.
+                self.wake_soon(now);
             }
         }
         for node in gainers {

@@ -8,7 +8,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::flow::{Flow, FlowKey, FlowPhase, Sender};
+use super::is_over;
+use crate::flow::{Flow, FlowKey, FlowPhase, FlowTable, Flows, Sender, Toward};
+use crate::routing::{Routing, SessionId};
 use crate::time::Instant;
 use crate::wire::{TcpFlags, TcpSegment};
 
@@ -49,7 +51,7 @@ impl Endings {
     }
 
     /// Those that are to be asked now.
-    pub(super) fn due(&mut self, now: Instant) -> Vec<FlowEnd> {
+    fn due(&mut self, now: Instant) -> Vec<FlowEnd> {
         let mut ends = Vec::new();
         while let Some(&(at, end)) = self.due.first().filter(|&&(at, _)| at <= now) {
             self.due.remove(&(at, end));
@@ -64,6 +66,41 @@ impl Endings {
         ends
     }
 
+    /// Ends a flow towards one or both ends. Returns the packets that say so; `None` if there is no flow that goes on.
+    pub(super) fn end(
+        &mut self,
+        now: Instant,
+        flows: &mut FlowTable,
+        key: FlowKey,
+        toward: Toward,
+    ) -> Option<Vec<Vec<u8>>> {
+        let flow = flows.refuse(now, key)?;
+        let ends = match toward {
+            Toward::Client => &[Sender::Client][..],
+            Toward::Both => &[Sender::Client, Sender::Node],
+        };
+        ends.iter().for_each(|&end| self.watch(now, (key, end)));
+        Some(ends.iter().flat_map(|&end| notices(flow, end)).collect())
+    }
+
+    /// Tells a node that all flows of its former session are over.
+    pub(super) fn clear(&mut self, now: Instant, flows: &FlowTable, former: SessionId) -> Vec<Vec<u8>> {
+        let mut keys = Vec::new();
+        flows.visit_node(former, &mut |flow| keys.push(flow.key));
+        keys.iter().for_each(|&key| self.watch(now, (key, Sender::Node)));
+        let flows = keys.iter().filter_map(|key| flows.sent_by_client(key.client, key.service));
+        flows.flat_map(|flow| notices(flow, Sender::Node)).collect()
+    }
+
+    /// What asks those ends that are to be asked now, of flows that are over. A flow may be gone: it had time to expire, or
+    /// its client has begun another.
+    pub(super) fn questions(&mut self, now: Instant, flows: &FlowTable, routing: &Routing) -> Vec<Vec<u8>> {
+        let flow = |(key, end): FlowEnd| Some((flows.sent_by_client(key.client, key.service)?, end));
+        let due = self.due(now).into_iter().filter_map(flow);
+        let over = due.filter(|&(flow, _)| is_over(flow, routing) || flow.phase() == FlowPhase::Ended);
+        over.flat_map(|(flow, end)| probes(flow, end)).collect()
+    }
+
     fn schedule(&mut self, end: FlowEnd, at: Instant, probes: u32) {
         self.forget(end);
         self.due.insert((at, end));
@@ -74,7 +111,7 @@ impl Endings {
 /// Tells one end, in the other's name, that the flow is over: with the RST that fits, as far as the plane knows it, and
 /// otherwise with probes, whose answer says which one fits. With ACK the RST also refuses a client that has not seen the
 /// node's SYN.
-pub(super) fn notices(flow: &Flow, end: Sender) -> Vec<Vec<u8>> {
+fn notices(flow: &Flow, end: Sender) -> Vec<Vec<u8>> {
     let expected = match end {
         // The node has said nothing, and the client takes any number with its SYN acknowledged.
         Sender::Client if flow.phase() == FlowPhase::HalfOpen && flow.next_to_node().is_some() => {
@@ -97,7 +134,7 @@ pub(super) fn notices(flow: &Flow, end: Sender) -> Vec<Vec<u8>> {
 /// Linux looks at the sequence number first, and answers if that is outside the window; smoltcp looks at the
 /// acknowledgement first, drops an old one and answers one that is ahead. If the plane has seen neither number there are
 /// two segments, half of all numbers apart: one of them is as it should be.
-pub(super) fn probes(flow: &Flow, end: Sender) -> Vec<Vec<u8>> {
+fn probes(flow: &Flow, end: Sender) -> Vec<Vec<u8>> {
     let expected = match end {
         Sender::Client => flow.next_to_client(),
         Sender::Node => flow.next_to_node(),

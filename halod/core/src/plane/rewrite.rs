@@ -14,15 +14,15 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use super::ending::{self, Endings};
+use super::ending::Endings;
 use super::held::HeldSyns;
-use super::{Counters, FLOWS_MAX, PlaneConfig, Stage, Verdict};
+use super::{Counters, FLOWS_MAX, PlaneConfig, Stage, Verdict, answer, is_over};
 use crate::flow::{Flow, FlowKey, FlowPhase, FlowTable, FlowView, Flows, NewFlow, Sender, Toward};
 use crate::ids::{RouteId, Side};
 use crate::routing::{Member, Routing, SessionId};
 use crate::service::Services;
 use crate::time::Instant;
-use crate::wire::{Checksum, Packet, TcpFlags, TcpPacket, reset_for};
+use crate::wire::{Checksum, Packet, TcpFlags, TcpPacket};
 
 /// The plane.
 #[derive(Debug)]
@@ -130,14 +130,9 @@ impl Rewrite {
 
     /// Ends a flow with RST towards one or both ends. An end that does not seem to have heard it is asked again.
     pub fn end(&mut self, now: Instant, key: FlowKey, toward: Toward) {
-        let Some(flow) = self.flows.refuse(now, key) else { return };
+        let Some(notices) = self.endings.end(now, &mut self.flows, key, toward) else { return };
         self.counters.ended += 1;
-        self.transmits.extend(ending::notices(flow, Sender::Client));
-        self.endings.watch(now, (key, Sender::Client));
-        if toward == Toward::Both {
-            self.transmits.extend(ending::notices(flow, Sender::Node));
-            self.endings.watch(now, (key, Sender::Node));
-        }
+        self.transmits.extend(notices);
     }
 
     /// The next packet of the plane's own to send: whole, with the addresses that its receiver knows.
@@ -152,13 +147,7 @@ impl Rewrite {
 
     /// Asks again who does not seem to know of the end of a flow.
     pub fn timeout(&mut self, now: Instant) {
-        for (key, end) in self.endings.due(now) {
-            // Gone: it had time to expire, or its client has begun another.
-            let Some(flow) = self.flows.sent_by_client(key.client, key.service) else { continue };
-            if self.is_over(flow) || flow.phase() == FlowPhase::Ended {
-                self.transmits.extend(ending::probes(flow, end));
-            }
-        }
+        self.transmits.extend(self.endings.questions(now, &self.flows, &self.routing));
     }
 
     /// Drops flows that have been silent for too long. Call it about once a second.
@@ -187,13 +176,8 @@ impl Rewrite {
     /// before new ones can come.
     fn clear_leftovers(&mut self, now: Instant, member: &Member) {
         let departed = self.departed.values().filter(|departed| departed.shares_an_address_with(member));
-        let former: Vec<SessionId> = departed.map(|departed| departed.session).collect();
-        for node in former {
-            let mut keys = Vec::new();
-            self.flows.visit_node(node, &mut |flow| keys.push(flow.key));
-            let flows = keys.iter().filter_map(|key| self.flows.sent_by_client(key.client, key.service));
-            self.transmits.extend(flows.flat_map(|flow| ending::notices(flow, Sender::Node)));
-            keys.into_iter().for_each(|key| self.endings.watch(now, (key, Sender::Node)));
+        for former in departed.map(|departed| departed.session) {
+            self.transmits.extend(self.endings.clear(now, &self.flows, former));
         }
     }
 
@@ -220,7 +204,7 @@ impl Rewrite {
         let Some(flow) = self.flows.sent_by_client(source, destination) else {
             return Decision::Now(self.stray(packet));
         };
-        if self.is_over(flow) {
+        if is_over(flow, &self.routing) {
             return Decision::Now(self.refuse_late(now, key, packet));
         }
         forward(packet, flow);
@@ -240,7 +224,7 @@ impl Rewrite {
         let (source, destination) = (packet.source(), packet.destination());
         if let Some(flow) = self.flows.seen_by_node(destination, source) {
             let key = FlowKey { client: flow.client, service: flow.service };
-            if self.is_over(flow) {
+            if is_over(flow, &self.routing) {
                 // The node is answered from the address that it knows.
                 packet.rewrite_destination(flow.peer());
                 self.counters.late += 1;
@@ -268,11 +252,6 @@ impl Rewrite {
         }
         // What is delivered here answers a connection that the router itself opened, or its own stack will reset it.
         if local || !self.node_addresses.contains(&source) { Verdict::Accept } else { self.stray(packet) }
-    }
-
-    /// Whether nothing of a flow is forwarded any more: HaloD ended it, or its node is gone.
-    fn is_over(&self, flow: &Flow) -> bool {
-        flow.is_refused() || !self.routing.members.contains_key(&flow.session)
     }
 
     /// Whether a SYN between these ends belongs to a flow that is there: a retransmission, one that the node has to
@@ -375,8 +354,4 @@ fn forward(packet: &mut TcpPacket<'_>, flow: &Flow) {
     if flow.transit() != flow.client {
         packet.rewrite_source(flow.transit());
     }
-}
-
-fn answer(packet: &TcpPacket<'_>) -> Verdict {
-    reset_for(packet).map_or(Verdict::Drop, Verdict::Answer)
 }

@@ -20,15 +20,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::changes::{Changes, IpVersion};
+pub use self::changes::{Changes, IpVersion, Known};
 pub use self::marks::Mark;
 use self::marks::Marks;
 use self::recent::RecentSyns;
 pub use self::survey::Entry;
-use super::ending::{self, Endings};
+use super::ending::Endings;
 use super::held::HeldSyns;
-use super::{Counters, Doubt, FLOWS_MAX, PlaneConfig, Transmit, Verdict};
-use crate::flow::{Flow, FlowKey, FlowPhase, FlowTable, FlowView, Flows, Sender, Toward};
+use super::{Counters, Doubt, FLOWS_MAX, PlaneConfig, Transmit, Verdict, answer, is_over};
+use crate::flow::{FlowKey, FlowPhase, FlowTable, FlowView, Flows, Sender, Toward};
 use crate::ids::{RouteId, Side};
 use crate::last_table::LastTable;
 use crate::routing::{Member, Routing, SessionId};
@@ -132,6 +132,9 @@ impl Steer {
         for (&session, member) in routing.members.iter().filter(|(session, _)| !former.members.contains_key(session)) {
             let mark = self.marks.assign(session);
             self.changes.mark(mark, member);
+            for address in member.service_addresses().filter(|address| self.node_addresses.insert(*address)) {
+                self.changes.nodes.insert(address, true);
+            }
             if !mutant!(LeftoversNotCleared) {
                 self.clear_leftovers(now, member);
             }
@@ -139,7 +142,6 @@ impl Steer {
         for index in 0..routing.owners.len() {
             self.move_route(RouteId::from_index(index), &former);
         }
-        self.review();
         for syn in self.held.take().collect::<Vec<_>>() {
             self.decide_held(now, syn);
         }
@@ -177,15 +179,10 @@ impl Steer {
 
     /// Ends a flow towards one or both ends. An end that does not seem to have heard it is asked again.
     pub fn end(&mut self, now: Instant, key: FlowKey, toward: Toward) {
-        let Some(flow) = self.flows.refuse(now, key) else { return };
+        let Some(notices) = self.endings.end(now, &mut self.flows, key, toward) else { return };
         self.counters.ended += 1;
         self.deletions.push_back(key);
-        self.transmits.extend(ending::notices(flow, Sender::Client).into_iter().map(Transmit::from));
-        self.endings.watch(now, (key, Sender::Client));
-        if toward == Toward::Both {
-            self.transmits.extend(ending::notices(flow, Sender::Node).into_iter().map(Transmit::from));
-            self.endings.watch(now, (key, Sender::Node));
-        }
+        self.transmits.extend(notices.into_iter().map(Transmit::from));
     }
 
     /// What the kernel's rules have to know that they did not know when this was last called.
@@ -210,12 +207,7 @@ impl Steer {
 
     /// Asks again who does not seem to know of the end of a flow.
     pub fn timeout(&mut self, now: Instant) {
-        for (key, end) in self.endings.due(now) {
-            let Some(flow) = self.flows.sent_by_client(key.client, key.service) else { continue };
-            if self.is_over(flow) || flow.phase() == FlowPhase::Ended {
-                self.transmits.extend(ending::probes(flow, end).into_iter().map(Transmit::from));
-            }
-        }
+        self.transmits.extend(self.endings.questions(now, &self.flows, &self.routing).into_iter().map(Transmit::from));
     }
 
     /// Drops flows that have been over for long enough. Call it about once a second.
@@ -223,10 +215,13 @@ impl Steer {
         self.flows.expire(now);
         self.unwatch();
         let is_recent = |departed: &Departed| now < departed.at + DEPARTURE;
-        self.departed.retain(|&node, departed| is_recent(departed) || self.flows.has_flows_of(node));
-        self.former_nodes = self.former_nodes.take().filter(|&(until, _)| now < until);
+        let gone =
+            self.departed.extract_if(.., |&node, departed| !is_recent(departed) && !self.flows.has_flows_of(node));
+        let is_any_gone = gone.count() > 0 || self.former_nodes.take_if(|(until, _)| now >= *until).is_some();
+        if is_any_gone {
+            self.review();
+        }
         self.wants_entries |= !self.watched.is_empty() || self.departed.values().any(is_recent);
-        self.review();
     }
 
     /// Every address whose stray packets have to be seen here.
@@ -251,7 +246,7 @@ impl Steer {
             return self.decide_from_client(now, tracking, key, packet, (side, route));
         }
         Decision::Now(match self.flows.seen_by_node(destination, source) {
-            Some(flow) if self.is_over(flow) => {
+            Some(flow) if is_over(flow, &self.routing) => {
                 self.counters.late += 1;
                 if packet.flags().contains(TcpFlags::RST) {
                     self.endings.forget((flow.key(), Sender::Node));
@@ -278,11 +273,11 @@ impl Steer {
         let is_syn = packet.flags().is_initial_syn();
         Decision::Now(match self.flows.sent_by_client(key.client, key.service) {
             // The kernel has forgotten this connection, so the SYN begins one.
-            Some(flow) if is_syn && tracking == Tracking::New && self.is_over(flow) => {
+            Some(flow) if is_syn && tracking == Tracking::New && is_over(flow, &self.routing) => {
                 self.flows.remove(key.client, key.service);
                 return self.begin(key, packet, side, route);
             }
-            Some(flow) if self.is_over(flow) => self.refuse_late(now, key, packet),
+            Some(flow) if is_over(flow, &self.routing) => self.refuse_late(now, key, packet),
             // One that its node has not answered stays where it is, and so does its SYN.
             Some(flow) if is_syn && flow.phase() == FlowPhase::HalfOpen => Verdict::Accept,
             _ if is_syn && tracking == Tracking::New => {
@@ -374,21 +369,11 @@ impl Steer {
         }
     }
 
-    /// Whether nothing of a flow is forwarded any more: HaloD ended it, or its node is gone.
-    fn is_over(&self, flow: &Flow) -> bool {
-        flow.is_refused() || !self.routing.members.contains_key(&flow.session)
-    }
-
     /// A node that was cut off or hung comes back with connections that it takes for alive.
     fn clear_leftovers(&mut self, now: Instant, member: &Member) {
         let departed = self.departed.values().filter(|departed| departed.member.shares_an_address_with(member));
-        let former: Vec<SessionId> = departed.map(|departed| departed.member.session).collect();
-        for node in former {
-            let mut keys = Vec::new();
-            self.flows.visit_node(node, &mut |flow| keys.push(flow.key));
-            let flows = keys.iter().filter_map(|key| self.flows.sent_by_client(key.client, key.service));
-            self.transmits.extend(flows.flat_map(|flow| ending::notices(flow, Sender::Node)).map(Transmit::from));
-            keys.into_iter().for_each(|key| self.endings.watch(now, (key, Sender::Node)));
+        for former in departed.map(|departed| departed.member.session) {
+            self.transmits.extend(self.endings.clear(now, &self.flows, former).into_iter().map(Transmit::from));
         }
     }
 
@@ -424,17 +409,23 @@ impl Steer {
         if self.wants_entries {
             return;
         }
-        let (watched, flows, routing) = (&mut self.watched, &self.flows, &self.routing);
-        let is_over = |route: &RouteId| {
-            let mut is_over = true;
-            for &node in routing.members.keys() {
-                flows.visit(*route, node, &mut |flow| is_over &= flow.phase == FlowPhase::Ended);
-            }
-            is_over
-        };
-        for route in watched.extract_if(.., |route| is_over(route)) {
+        let in_use = self.routes_in_use();
+        for route in self.watched.extract_if(.., |route| !in_use.contains(route)) {
             self.changes.unwatch(Side::ALL.map(|side| self.services.ports.port(side, route)));
         }
+    }
+
+    /// Routes with flows of registered nodes that have not ended.
+    fn routes_in_use(&self) -> BTreeSet<RouteId> {
+        let mut in_use = BTreeSet::new();
+        for &node in self.routing.members.keys() {
+            self.flows.visit_node(node, &mut |flow| {
+                if flow.phase != FlowPhase::Ended {
+                    in_use.extend(self.services.locate(flow.key.service).map(|(_, route)| route));
+                }
+            });
+        }
+        in_use
     }
 
     /// Knows whose packets have to be seen.
@@ -474,8 +465,4 @@ fn complete(checksum: Checksum, packet: &mut [u8]) {
     {
         tcp.complete_checksum();
     }
-}
-
-fn answer(packet: &TcpPacket<'_>) -> Verdict {
-    reset_for(packet).map_or(Verdict::Drop, Verdict::Answer)
 }

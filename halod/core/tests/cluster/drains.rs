@@ -30,6 +30,24 @@ fn a_drain_names_browsers_first_the_most_recent_before_others() {
     assert_eq!(bench.pass(HEARTBEAT), "", "nobody is named twice");
 }
 
+#[test]
+fn changes_that_follow_each_other_closely_share_one_look_at_the_flows() {
+    let mut bench = Bench::new(6, 0);
+    bench.join(1);
+    let flow = |number| (route(number), SessionId(1), browser_flow(1000 + number, FlowPhase::Established, 0));
+    bench.flows.0 = (1..=6).map(flow).collect();
+    let millisecond = Duration::from_millis(1);
+    bench.join(2);
+    assert_eq!(bench.pass(millisecond).lines().count(), 3, "the first change is followed at once");
+    bench.join(3);
+    assert_eq!(bench.pass(18 * millisecond), "");
+    bench.join(4);
+    let named = "n2 <- reconnect 6 browser [] left 0\n\
+                 n1 <- reconnect 2 browser [203.0.113.1:1002] left 0\n\
+                 n1 <- reconnect 3 browser [203.0.113.1:1003] left 0\n";
+    assert_eq!(bench.pass(2 * millisecond), named);
+}
+
 /// Browser flows of route 2 at the first node, so many that naming them all takes three seconds.
 fn crowd() -> Vec<(RouteId, SessionId, FlowView)> {
     let flow = |index: u16| browser_flow(1000 + index, FlowPhase::Established, 0);

@@ -16,11 +16,11 @@
 //! or its queue full, goes on at the next chain: a SYN to the last owner of its route, a stray nowhere. So flows are never
 //! picked up in the middle of their stream (`nf_conntrack_tcp_loose`), and nothing from a node leaves without translation.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 
-use halod_core::plane::steer::{Changes, IpVersion, Mark, Tracking};
+use halod_core::plane::steer::{Changes, IpVersion, Known, Mark, Tracking};
 use netlink_sys::Socket;
 use nix::libc;
 
@@ -46,21 +46,10 @@ pub(crate) fn tracking(mark: u32) -> Option<Tracking> {
 pub struct SteerRules {
     socket: Socket,
     table: String,
+    /// What the kernel knows.
     known: Known,
     /// What the kernel refused to take; it is offered again with what comes next.
     refused: Changes,
-}
-
-type AddressMap<K> = BTreeMap<(IpVersion, K), SocketAddr>;
-type AddressChanges<K> = BTreeMap<(IpVersion, K), Option<SocketAddr>>;
-
-/// What the kernel knows.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Known {
-    ports: AddressMap<u16>,
-    marks: AddressMap<Mark>,
-    nodes: BTreeSet<SocketAddr>,
-    watched: BTreeSet<u16>,
 }
 
 impl SteerRules {
@@ -85,48 +74,29 @@ impl SteerRules {
     pub fn apply(&mut self, changes: Changes) -> Result<(), RulesError> {
         let mut all = std::mem::take(&mut self.refused);
         all.extend(changes);
+        let changes = all.beyond(&self.known);
         let mut transaction = Transaction::new();
         for version in IpVersion::ALL {
             let family = family(version);
+            let known = |port: &u16| self.known.ports.contains_key(&(version, *port));
             let key = |port: &u16| port.to_be_bytes().to_vec();
-            self.change(&mut transaction, ports(family), version, (&self.known.ports, &all.ports), key);
+            change(&mut transaction, &self.table, ports(family), of(version, &changes.ports), known, key);
+            let known = |mark: &Mark| self.known.marks.contains_key(&(version, *mark));
             let key = |mark: &Mark| mark.number().to_ne_bytes().to_vec();
-            self.change(&mut transaction, marks(family), version, (&self.known.marks, &all.marks), key);
+            change(&mut transaction, &self.table, marks(family), of(version, &changes.marks), known, key);
         }
-        let (added, removed) = differences(&self.known.nodes, &all.nodes);
+        let (added, removed) = split(&changes.nodes);
         rewrite::delete_nodes(&mut transaction, &self.table, &removed);
         rewrite::add_nodes(&mut transaction, &self.table, &added);
-        let (added, removed) = differences(&self.known.watched, &all.watched);
+        let (added, removed) = split(&changes.watched);
         WATCHED.delete_elements(&mut transaction, &self.table, &port_elements(&removed));
         WATCHED.add_elements(&mut transaction, &self.table, &port_elements(&added));
         let outcome = if transaction.is_empty() { Ok(()) } else { transaction.commit(&self.socket) };
         match outcome {
-            Ok(()) => self.known.change(all),
-            Err(_) => self.refused = all,
+            Ok(()) => self.known.apply(changes),
+            Err(_) => self.refused = changes,
         }
         outcome
-    }
-
-    /// The changes of one map, as far as they are any.
-    fn change<K: Ord + Copy>(
-        &self,
-        transaction: &mut Transaction,
-        map: Set,
-        version: IpVersion,
-        (known, changes): (&AddressMap<K>, &AddressChanges<K>),
-        bytes: impl Fn(&K) -> Vec<u8>,
-    ) {
-        let (mut removed, mut added) = (Vec::new(), Vec::new());
-        for (place, address) in changes.iter().filter(|((of, _), _)| *of == version) {
-            let before = known.get(place);
-            if before != address.as_ref() {
-                let key = || bytes(&place.1);
-                removed.extend(before.map(|_| Element::key(key())));
-                added.extend(address.map(|address| Element { key: key(), value: Some(address_bytes(&address)) }));
-            }
-        }
-        map.delete_elements(transaction, &self.table, &removed);
-        map.add_elements(transaction, &self.table, &added);
     }
 
     /// Removes the table.
@@ -141,40 +111,32 @@ impl SteerRules {
     }
 }
 
-impl Known {
-    fn change(&mut self, changes: Changes) {
-        change(&mut self.ports, changes.ports);
-        change(&mut self.marks, changes.marks);
-        for (node, is_there) in changes.nodes {
-            if is_there {
-                self.nodes.insert(node)
-            } else {
-                self.nodes.remove(&node)
-            };
-        }
-        for (port, is_there) in changes.watched {
-            if is_there {
-                self.watched.insert(port)
-            } else {
-                self.watched.remove(&port)
-            };
-        }
+/// Changes of one map. An element that is there already has to go before it can have another value.
+fn change<'a, K: 'a>(
+    transaction: &mut Transaction,
+    table: &str,
+    map: Set,
+    changes: impl Iterator<Item = (&'a K, Option<SocketAddr>)>,
+    is_known: impl Fn(&K) -> bool,
+    key: impl Fn(&K) -> Vec<u8>,
+) {
+    let (mut removed, mut added) = (Vec::new(), Vec::new());
+    for (place, address) in changes {
+        removed.extend(is_known(place).then(|| Element::key(key(place))));
+        added.extend(address.map(|address| Element { key: key(place), value: Some(address_bytes(&address)) }));
     }
+    map.delete_elements(transaction, table, &removed);
+    map.add_elements(transaction, table, &added);
 }
 
-fn change<K: Ord>(known: &mut AddressMap<K>, changes: AddressChanges<K>) {
-    for (key, address) in changes {
-        match address {
-            Some(address) => known.insert(key, address),
-            None => known.remove(&key),
-        };
-    }
+/// The part of one IP version.
+fn of<K, V: Copy>(version: IpVersion, all: &BTreeMap<(IpVersion, K), V>) -> impl Iterator<Item = (&K, V)> {
+    all.iter().filter(move |((of, _), _)| *of == version).map(|((_, key), value)| (key, *value))
 }
 
-/// What is new and what is gone, by changes that may say what is known.
-fn differences<K: Ord + Copy>(known: &BTreeSet<K>, changes: &BTreeMap<K, bool>) -> (Vec<K>, Vec<K>) {
-    let is_change = |&(key, &is_there): &(&K, &bool)| known.contains(key) != is_there;
-    let (added, removed): (Vec<_>, Vec<_>) = changes.iter().filter(is_change).partition(|&(_, &is_there)| is_there);
+/// What is new, and what is gone.
+fn split<K: Ord + Copy>(changes: &BTreeMap<K, bool>) -> (Vec<K>, Vec<K>) {
+    let (added, removed): (Vec<_>, Vec<_>) = changes.iter().partition(|&(_, &is_there)| is_there);
     let keys = |changes: Vec<(&K, &bool)>| changes.into_iter().map(|(&key, _)| key).collect();
     (keys(added), keys(removed))
 }
@@ -195,12 +157,11 @@ fn install(spec: &RulesSpec, queue: QueueExpression, last: &LastRules) -> Transa
         chain.add_to(&mut transaction, &table);
     }
     for version in IpVersion::ALL {
-        let of_version = last.ports.iter().filter(|((of, _), _)| *of == version);
-        let element = |(&(_, port), address): (&(_, u16), _)| Element {
+        let element = |(port, address): (&u16, SocketAddr)| Element {
             key: port.to_be_bytes().to_vec(),
-            value: Some(address_bytes(address)),
+            value: Some(address_bytes(&address)),
         };
-        let elements: Vec<Element> = of_version.map(element).collect();
+        let elements: Vec<Element> = of(version, &last.ports).map(element).collect();
         ports(family(version)).add_elements(&mut transaction, &table, &elements);
     }
     rewrite::add_nodes(&mut transaction, &table, &last.nodes.iter().copied().collect::<Vec<_>>());

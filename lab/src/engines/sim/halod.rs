@@ -189,7 +189,10 @@ impl Halod {
         // The plane learns of a loss before the cluster looks for its flows.
         self.carry_out(now);
         if self.cluster.deadline() <= now {
-            self.cluster.timeout(now, self.plane.flows(now));
+            if self.cluster.looks_at_flows(now) {
+                self.plane.survey(now);
+            }
+            self.cluster.timeout(now, self.plane.flows());
         }
     }
 

@@ -3,11 +3,10 @@
 //! The model follows `halod`'s rules: what is tracked passes untouched unless its route is watched, what is not is shown to
 //! the plane, and behind the plane only a SYN goes on.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use halod_core::flow::{FlowKey, Progress};
-use halod_core::plane::steer::{Changes, IpVersion, Mark, Tracking};
+use halod_core::plane::steer::{IpVersion, Known, Mark, Tracking};
 use halod_core::plane::{PlaneConfig, Stage, Steer, Verdict};
 use halod_core::service::ServicePorts;
 use halod_core::time::Instant;
@@ -23,19 +22,10 @@ pub(super) struct Netfilter {
     ports: ServicePorts,
     addresses: Vec<IpAddr>,
     masquerade: bool,
-    rules: Rules,
+    rules: Known,
     conntrack: Conntrack,
     /// What the packet that has passed the first stage belongs to, until it passes the second.
     attached: Option<(FlowKey, Direction)>,
-}
-
-/// What the rules know.
-#[derive(Debug, Default)]
-struct Rules {
-    ports: BTreeMap<(IpVersion, u16), SocketAddr>,
-    marks: BTreeMap<(IpVersion, Mark), SocketAddr>,
-    nodes: BTreeSet<SocketAddr>,
-    watched: BTreeSet<u16>,
 }
 
 impl Netfilter {
@@ -45,7 +35,7 @@ impl Netfilter {
             addresses: config.addresses.clone(),
             steer: Steer::new(config),
             masquerade,
-            rules: Rules::default(),
+            rules: Known::default(),
             conntrack: Conntrack::default(),
             attached: None,
         }
@@ -100,7 +90,7 @@ impl Netfilter {
             None if !is_syn => return Verdict::Drop,
             None => {
                 let flow = FlowKey { client: source, service: destination };
-                let Some(node) = self.rules.node(destination, mark) else { return Verdict::Accept };
+                let Some(node) = node(&self.rules, destination, mark) else { return Verdict::Accept };
                 self.conntrack.begin(now, flow, node, self.own_address(node));
                 self.attached = Some((flow, Direction::Original));
             }
@@ -141,7 +131,7 @@ impl Netfilter {
             let Some(mark) = transmit.mark else { return Some(transmit.packet) };
             let Ok(Packet::Tcp(mut tcp)) = Packet::parse(&mut transmit.packet) else { continue };
             let flow = FlowKey { client: tcp.source(), service: tcp.destination() };
-            let Some(node) = self.rules.node(flow.service, Some(mark)) else { continue };
+            let Some(node) = node(&self.rules, flow.service, Some(mark)) else { continue };
             self.conntrack.begin(now, flow, node, self.own_address(node));
             let peer = self.conntrack.connection(flow).peer;
             translate(&mut tcp, peer, node);
@@ -165,7 +155,7 @@ impl Netfilter {
 
     /// Does what the plane wants of the kernel.
     pub(super) fn carry_out(&mut self) {
-        self.rules.change(self.steer.take_changes());
+        self.rules.apply(self.steer.take_changes());
         while let Some(flow) = self.steer.poll_deletion() {
             self.conntrack.forget(flow);
         }
@@ -177,48 +167,18 @@ impl Netfilter {
     }
 }
 
-impl Rules {
-    fn change(&mut self, changes: Changes) {
-        change(&mut self.ports, changes.ports);
-        change(&mut self.marks, changes.marks);
-        for (node, is_known) in changes.nodes {
-            if is_known {
-                self.nodes.insert(node)
-            } else {
-                self.nodes.remove(&node)
-            };
-        }
-        for (port, is_watched) in changes.watched {
-            if is_watched {
-                self.watched.insert(port)
-            } else {
-                self.watched.remove(&port)
-            };
-        }
-    }
-
-    /// Where a connection goes: as its mark says, and without one as the last table does.
-    fn node(&self, service: SocketAddr, mark: Option<Mark>) -> Option<SocketAddr> {
-        let version = IpVersion::of(&service);
-        match mark {
-            Some(mark) => self.marks.get(&(version, mark)).copied(),
-            None => self.ports.get(&(version, service.port())).copied(),
-        }
+/// Where a connection goes: as its mark says, and without one as the last table does.
+fn node(rules: &Known, service: SocketAddr, mark: Option<Mark>) -> Option<SocketAddr> {
+    let version = IpVersion::of(&service);
+    match mark {
+        Some(mark) => rules.marks.get(&(version, mark)).copied(),
+        None => rules.ports.get(&(version, service.port())).copied(),
     }
 }
 
 /// Whether the kernel takes a segment that belongs to no connection for invalid, not for the middle of one.
 fn begins_nothing(flags: TcpFlags) -> bool {
     [TcpFlags::SYN, TcpFlags::FIN, TcpFlags::RST].into_iter().any(|flag| flags.contains(flag))
-}
-
-fn change<K: Ord>(map: &mut BTreeMap<K, SocketAddr>, changes: BTreeMap<K, Option<SocketAddr>>) {
-    for (key, address) in changes {
-        match address {
-            Some(address) => map.insert(key, address),
-            None => map.remove(&key),
-        };
-    }
 }
 
 fn translate(packet: &mut TcpPacket<'_>, peer: SocketAddr, node: SocketAddr) {

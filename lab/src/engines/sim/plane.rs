@@ -89,14 +89,18 @@ impl Plane {
         }
     }
 
+    /// Asks the kernel for its connections, if the plane has to know them.
+    pub(super) fn survey(&mut self, now: Instant) {
+        if let Self::Steer(plane) = self {
+            plane.survey(now);
+        }
+    }
+
     /// The flows, for whoever decides about them.
-    pub(super) fn flows(&mut self, now: Instant) -> &dyn Flows {
+    pub(super) fn flows(&self) -> &dyn Flows {
         match self {
             Self::Rewrite(plane) => &**plane,
-            Self::Steer(plane) => {
-                plane.survey(now);
-                &plane.steer
-            }
+            Self::Steer(plane) => &plane.steer,
         }
     }
 }

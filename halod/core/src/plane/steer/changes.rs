@@ -1,4 +1,4 @@
-//! What the kernel's rules have to know, as differences.
+//! What the kernel's rules have to know, as differences, and what comes of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -54,6 +54,16 @@ impl Changes {
         self.watched.extend(later.watched);
     }
 
+    /// Leaves out what `known` says already.
+    #[must_use]
+    pub fn beyond(mut self, known: &Known) -> Changes {
+        self.ports.retain(|key, address| known.ports.get(key) != address.as_ref());
+        self.marks.retain(|key, address| known.marks.get(key) != address.as_ref());
+        self.nodes.retain(|node, is_there| known.nodes.contains(node) != *is_there);
+        self.watched.retain(|port, is_there| known.watched.contains(port) != *is_there);
+        self
+    }
+
     pub(super) fn mark(&mut self, marks: [(Side, Mark); 2], member: &Member) {
         for (side, mark) in marks {
             for version in IpVersion::ALL {
@@ -91,10 +101,79 @@ impl Changes {
     }
 }
 
+/// What the rules know: all changes so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Known {
+    /// Where the connections to a service port go without a decision: the last table.
+    pub ports: BTreeMap<(IpVersion, u16), SocketAddr>,
+    /// Which address a mark means.
+    pub marks: BTreeMap<(IpVersion, Mark), SocketAddr>,
+    /// Addresses of nodes whose packets of no connection are to be seen.
+    pub nodes: BTreeSet<SocketAddr>,
+    /// Service ports whose connections are to be seen.
+    pub watched: BTreeSet<u16>,
+}
+
+impl Known {
+    /// Takes in what has changed.
+    pub fn apply(&mut self, changes: Changes) {
+        fill(&mut self.ports, changes.ports);
+        fill(&mut self.marks, changes.marks);
+        toggle(&mut self.nodes, changes.nodes);
+        toggle(&mut self.watched, changes.watched);
+    }
+}
+
+fn fill<K: Ord>(known: &mut BTreeMap<K, SocketAddr>, changes: BTreeMap<K, Option<SocketAddr>>) {
+    for (key, address) in changes {
+        match address {
+            Some(address) => known.insert(key, address),
+            None => known.remove(&key),
+        };
+    }
+}
+
+fn toggle<K: Ord>(known: &mut BTreeSet<K>, changes: BTreeMap<K, bool>) {
+    for (key, is_there) in changes {
+        if is_there {
+            known.insert(key);
+        } else {
+            known.remove(&key);
+        }
+    }
+}
+
 fn address(member: &Member, side: Side, version: IpVersion) -> Option<SocketAddr> {
     let of_side = match side {
         Side::Browser => &member.browser,
         Side::App => &member.app,
     };
     of_side.iter().find(|address| IpVersion::of(address) == version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn changes(port: Option<&str>, node: bool, watched: bool) -> Changes {
+        Changes {
+            ports: [((IpVersion::V4, 8001), port.map(|address| address.parse().unwrap()))].into(),
+            marks: BTreeMap::new(),
+            nodes: [("10.1.0.2:80".parse().unwrap(), node)].into(),
+            watched: [(8001, watched)].into(),
+        }
+    }
+
+    #[test]
+    fn what_is_known_is_no_change() {
+        let mut known = Known::default();
+        assert!(changes(None, false, false).beyond(&known).is_empty());
+        known.apply(changes(Some("10.1.0.2:80"), true, true));
+        assert!(changes(Some("10.1.0.2:80"), true, true).beyond(&known).is_empty());
+        let other = changes(Some("10.1.0.3:80"), true, false);
+        let expected = Changes { nodes: BTreeMap::new(), ..other.clone() };
+        assert_eq!(other.beyond(&known), expected);
+        known.apply(changes(None, false, false));
+        assert_eq!(known, Known::default());
+    }
 }

@@ -31,11 +31,14 @@ impl fmt::Display for Mark {
     }
 }
 
-/// Which places among the marks are taken by which nodes. A place that is free again is given away again.
+/// Which places among the marks are taken by which nodes. A place that is free again is given away again, the lowest first.
 #[derive(Debug, Default)]
 pub(super) struct Marks {
     by_session: BTreeMap<SessionId, u16>,
-    taken: BTreeSet<u16>,
+    /// Places below `used` that are free again.
+    free: BTreeSet<u16>,
+    /// Places that were ever taken.
+    used: u16,
 }
 
 impl Marks {
@@ -45,8 +48,11 @@ impl Marks {
     /// Gives a node a place, and returns its two marks. A node beyond the last place shares one, and is never meant by it:
     /// there are fewer routes than places, so only a node in reserve can be so late.
     pub(super) fn assign(&mut self, session: SessionId) -> [(Side, Mark); 2] {
-        let place = (0..Self::PLACES).find(|place| !self.taken.contains(place)).unwrap_or(Self::PLACES - 1);
-        self.taken.insert(place);
+        let place = self.free.pop_first().unwrap_or_else(|| {
+            let next = self.used.min(Self::PLACES - 1);
+            self.used = next + 1;
+            next
+        });
         self.by_session.insert(session, place);
         both(place)
     }
@@ -54,7 +60,7 @@ impl Marks {
     /// Takes a node's place back, and returns its marks.
     pub(super) fn release(&mut self, session: SessionId) -> [(Side, Mark); 2] {
         let place = self.by_session.remove(&session).expect("only nodes with a place are released");
-        self.taken.remove(&place);
+        self.free.insert(place);
         both(place)
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Departed, Steer};
+use super::{Departed, Steer, is_over};
 use crate::flow::{FlowKey, Flows, KnownFlow, Progress, Sender};
 use crate::ids::RouteId;
 use crate::routing::SessionId;
@@ -123,7 +123,7 @@ impl Steer {
             flow.session == session
                 && (flow.is_refused()
                     || !matches!(entry.progress, Progress::Closed | Progress::Reset)
-                    || self.is_over(flow))
+                    || is_over(flow, &self.routing))
         })
     }
 
