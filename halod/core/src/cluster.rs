@@ -170,7 +170,7 @@ impl Cluster {
     pub fn deadline(&self) -> Instant {
         let first = |set: &BTreeSet<(Instant, SessionId)>| set.first().map(|&(due, _)| due);
         let others = [
-            self.greetings.values().next().map(|greeting| greeting.deadline),
+            self.greetings.values().map(|greeting| greeting.deadline).min(),
             first(&self.silences),
             first(&self.suspects),
             first(&self.held),

@@ -100,9 +100,29 @@ pub struct Doubt {
     pub answer: Reset,
 }
 
-/// How often the plane refused or could not handle a packet.
+/// Packets that a plane has seen, as the kernel gives them: a large one may be several on the wire.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// How many.
+    pub packets: u64,
+    /// Bytes of payload in them.
+    pub bytes: u64,
+}
+
+impl Traffic {
+    fn count(&mut self, packet: &TcpPacket<'_>) {
+        self.packets += 1;
+        self.bytes += packet.payload_len() as u64;
+    }
+}
+
+/// What the plane has seen, and how often it refused or could not handle a packet.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
+    /// TCP packets to service ports. [`Steer`] sees a few of them only, unless its rules are to show all.
+    pub from_clients: Traffic,
+    /// TCP packets from nodes, likewise.
+    pub from_nodes: Traffic,
     /// Cut short, or with a header that contradicts itself: dropped.
     pub malformed: u64,
     /// A fragment: dropped, for only the first one has the ports.

@@ -8,7 +8,6 @@ mod message;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use halod_core::flow::FlowKey;
 use halod_core::plane::steer::Entry;
@@ -16,17 +15,21 @@ use netlink_packet_core::{NLMSG_DONE, NLMSG_ERROR};
 use netlink_sys::Socket;
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use nix::libc;
+use nix::sys::socket::{setsockopt, sockopt};
 
+use self::message::Timeouts;
 use crate::netlink::{error_of, messages};
 
-/// Deletions in one send.
-const DELETIONS_PER_SEND: usize = 256;
+/// Deletions in one send: the refusals of all of them fit the smallest receive buffer that a system has by default.
+const DELETIONS_PER_SEND: usize = 128;
 
 /// A socket to connection tracking, in the network namespace of the thread that opened it.
 pub(crate) struct Conntrack {
     socket: Socket,
-    /// How long the kernel keeps an established connection that is silent: what is left of it says for how long it is.
-    established_timeout: Duration,
+    timeouts: Timeouts,
+    /// The number of the last message, by which its answers are known: what is left of the answers to another counts for
+    /// nothing.
+    sequence: u32,
 }
 
 impl Conntrack {
@@ -36,31 +39,37 @@ impl Conntrack {
     ///
     /// There are no netlink sockets, or the kernel has no connection tracking.
     pub(crate) fn open() -> io::Result<Self> {
+        const RECEIVE_BUFFER: usize = 4 << 20;
         let mut socket = Socket::new(NETLINK_NETFILTER)?;
         socket.bind_auto()?;
-        let timeout = fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established")?;
-        let seconds = timeout.trim().parse().map_err(|_| io::ErrorKind::InvalidData)?;
-        Ok(Self { socket, established_timeout: Duration::from_secs(seconds) })
+        // Denied without the right to ask, which is reported better by the first answer.
+        let _ = setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER);
+        let timeouts = Timeouts {
+            established: timeout("established")?,
+            unacknowledged: timeout("unacknowledged")?.max(timeout("max_retrans")?),
+        };
+        Ok(Self { socket, timeouts, sequence: 0 })
     }
 
-    /// All TCP connections whose original destination `is_service`.
+    /// All TCP connections with a translated destination that `is_service`.
     ///
     /// # Errors
     ///
     /// The kernel does not answer, or refuses: CAP_NET_ADMIN is missing.
-    pub(crate) fn entries(&self, is_service: impl Fn(&FlowKey) -> bool) -> io::Result<Vec<Entry>> {
-        self.socket.send(&message::dump(), 0)?;
+    pub(crate) fn entries(&mut self, is_service: impl Fn(&FlowKey) -> bool) -> io::Result<Vec<Entry>> {
+        let sequence = self.next();
+        self.socket.send(&message::dump(sequence), 0)?;
         let mut entries = Vec::new();
         let mut replies = Vec::with_capacity(64 * 1024);
         loop {
             replies.clear();
             self.socket.recv(&mut replies, 0)?;
-            for reply in messages(&replies) {
+            for reply in messages(&replies).filter(|reply| reply.sequence_number() == sequence) {
                 match reply.message_type() {
                     NLMSG_DONE => return Ok(entries),
                     NLMSG_ERROR => return Err(error_of(&reply)),
                     _ => {
-                        let entry = message::entry(reply.payload(), self.established_timeout);
+                        let entry = message::entry(reply.payload(), self.timeouts);
                         entries.extend(entry.filter(|entry| is_service(&entry.flow)));
                     }
                 }
@@ -73,48 +82,68 @@ impl Conntrack {
     /// # Errors
     ///
     /// The kernel does not answer, or refuses.
-    pub(crate) fn is_tracked(&self, source: SocketAddr, destination: SocketAddr) -> io::Result<bool> {
-        self.socket.send(&message::question(source, destination), 0)?;
+    pub(crate) fn is_tracked(&mut self, source: SocketAddr, destination: SocketAddr) -> io::Result<bool> {
+        let sequence = self.next();
+        self.socket.send(&message::question(sequence, source, destination), 0)?;
         let mut replies = Vec::with_capacity(8 * 1024);
-        self.socket.recv(&mut replies, 0)?;
-        match messages(&replies).next() {
-            Some(reply) if reply.message_type() == NLMSG_ERROR => match error_of(&reply) {
-                error if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
-                error => Err(error),
-            },
-            reply => Ok(reply.is_some()),
+        loop {
+            replies.clear();
+            self.socket.recv(&mut replies, 0)?;
+            let answer = messages(&replies).find(|reply| reply.sequence_number() == sequence);
+            return match answer {
+                None => continue,
+                Some(reply) if reply.message_type() != NLMSG_ERROR => Ok(true),
+                Some(refusal) => match error_of(&refusal) {
+                    error if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+                    error => Err(error),
+                },
+            };
         }
     }
 
-    /// Forgets connections. Those that are not there are no error.
+    /// Forgets connections, as many as can be. Those that are not there are no error.
     ///
     /// # Errors
     ///
-    /// The kernel refuses.
-    pub(crate) fn delete(&self, flows: &[FlowKey]) -> io::Result<()> {
+    /// The first reason why the kernel refused one.
+    pub(crate) fn delete(&mut self, flows: &[FlowKey]) -> io::Result<()> {
+        let mut outcome = Ok(());
         for chunk in flows.chunks(DELETIONS_PER_SEND) {
-            let messages: Vec<u8> = chunk.iter().flat_map(message::deletion).collect();
-            self.socket.send(&messages, 0)?;
-            self.read_refusals()?;
+            let messages: Vec<u8> = chunk.iter().flat_map(|flow| message::deletion(self.next(), flow)).collect();
+            let deleted = self.socket.send(&messages, 0).and_then(|_| self.read_refusals());
+            outcome = outcome.and(deleted);
         }
-        Ok(())
+        outcome
     }
 
-    /// The kernel has carried out what was sent when the send returns, and answers only what it did not do.
+    /// The kernel has carried out what was sent when the send returns, and answers only what it did not do. Reads all that
+    /// there is.
     fn read_refusals(&self) -> io::Result<()> {
+        let mut outcome = Ok(());
         let mut replies = Vec::with_capacity(64 * 1024);
         loop {
             replies.clear();
             match self.socket.recv(&mut replies, libc::MSG_DONTWAIT) {
                 Ok(_) => {
                     let errors = messages(&replies).map(|reply| error_of(&reply));
-                    if let Some(error) = { errors }.find(|error| error.raw_os_error() != Some(libc::ENOENT)) {
-                        return Err(error);
-                    }
+                    let refusal = { errors }.find(|error| error.raw_os_error() != Some(libc::ENOENT));
+                    outcome = outcome.and(refusal.map_or(Ok(()), Err));
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return outcome,
+                // Some answers are lost, others still there.
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => outcome = outcome.and(Err(error)),
                 Err(error) => return Err(error),
             }
         }
     }
+
+    fn next(&mut self) -> u32 {
+        self.sequence = self.sequence.wrapping_add(1);
+        self.sequence
+    }
+}
+
+fn timeout(of: &str) -> io::Result<u32> {
+    let seconds = fs::read_to_string(format!("/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_{of}"))?;
+    seconds.trim().parse().map_err(|_| io::ErrorKind::InvalidData.into())
 }

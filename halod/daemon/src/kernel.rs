@@ -44,7 +44,7 @@ impl Kernel {
         let (rules, last) = take_over(&spec, &config.ports)?;
         // Its settings are there when a rule makes use of it.
         let conntrack = Conntrack::open().context("connection tracking cannot be reached");
-        let conntrack = match conntrack.and_then(|conntrack| conntrack.probe().map(|()| conntrack)) {
+        let conntrack = match conntrack.and_then(|mut conntrack| conntrack.probe().map(|()| conntrack)) {
             Ok(conntrack) => conntrack,
             Err(error) => {
                 rules.remove()?;
@@ -167,18 +167,14 @@ fn set_nodes(rules: &mut Rules, addresses: &BTreeSet<SocketAddr>) {
 
 fn apply(rules: &mut SteerRules, plane: &mut crate::plane::Plane) {
     let Some(steer) = plane.as_steer() else { return };
-    let changes = steer.take_changes();
-    if changes.is_empty() {
-        return;
-    }
-    if let Err(error) = rules.apply(changes) {
-        tracing::error!(%error, "the kernel did not take a change of the rules; it is tried again with the next");
+    if let Err(error) = rules.apply(steer.take_changes()) {
+        tracing::error!(%error, "the kernel did not take a change of the rules; it is tried again");
     }
 }
 
 impl Conntrack {
     /// Whether it answers.
-    fn probe(&self) -> anyhow::Result<()> {
+    fn probe(&mut self) -> anyhow::Result<()> {
         let answer: io::Result<_> = self.entries(|_| false);
         answer.map(|_| ()).context("connection tracking does not answer")
     }

@@ -118,13 +118,14 @@ pub fn remove(queue: u16) -> Result<bool, RulesError> {
     }
 }
 
-/// A socket that takes a large transaction in one message.
+/// A socket that takes a large transaction in one message, and all that the kernel has to say of it.
 fn open() -> Result<Socket, RulesError> {
-    const SEND_BUFFER: usize = 16 << 20;
+    const BUFFER: usize = 16 << 20;
     let mut socket = Socket::new(NETLINK_NETFILTER).map_err(RulesError::Socket)?;
     socket.bind_auto().map_err(RulesError::Socket)?;
     // Denied without the right to change rules, which is reported better by the first transaction.
-    let _ = setsockopt(&socket, sockopt::SndBufForce, &SEND_BUFFER);
+    let _ = setsockopt(&socket, sockopt::SndBufForce, &BUFFER);
+    let _ = setsockopt(&socket, sockopt::RcvBufForce, &BUFFER);
     Ok(socket)
 }
 

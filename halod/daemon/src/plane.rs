@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use halod_core::cluster::Cluster;
 use halod_core::flow::{FlowKey, Toward};
 use halod_core::plane::steer::Entry;
-use halod_core::plane::{self as core, PlaneKind, Seen, Stage, Steer, Transmit, Verdict};
+use halod_core::plane::{self as core, Doubt, PlaneKind, Seen, Stage, Steer, Transmit, Verdict};
 use halod_core::record::Input;
 use halod_core::routing::Routing;
 use halod_core::time::Instant;
@@ -144,19 +144,26 @@ pub(crate) fn start(queue: Queue, plane: SharedPlane, clock: Clock) -> io::Resul
 }
 
 fn serve(queue: &Queue, plane: &SharedPlane, answerer: &Answerer, clock: Clock) -> io::Result<Infallible> {
-    let conntrack = plane.lock().as_steer().is_some().then(Conntrack::open).transpose()?;
+    let mut conntrack = plane.lock().as_steer().is_some().then(Conntrack::open).transpose()?;
     let mut batch = queue.batch();
-    let mut answers = Vec::with_capacity(Batch::PACKETS_MAX);
+    let (mut answers, mut doubts) = (Vec::with_capacity(Batch::PACKETS_MAX), Vec::new());
     loop {
         queue.recv(&mut batch)?;
         let mut plane = plane.lock();
         let now = clock.now();
         for packet in batch.packets() {
-            answers.extend(decide(&mut plane, conntrack.as_ref(), now, packet));
+            match decide(&mut plane, now, packet) {
+                Some(Reply::Answer(reset)) => answers.push(reset),
+                Some(Reply::Doubt(doubt)) => doubts.push(doubt),
+                None => {}
+            }
         }
         // Behind the lock, so that whoever publishes a routing finds each packet either not yet decided about, or gone.
         queue.send(&mut batch)?;
         drop(plane);
+        let resolved =
+            doubts.drain(..).filter(|doubt| !conntrack.as_mut().is_none_or(|kernel| is_tracked(kernel, doubt)));
+        answers.extend(resolved.map(|doubt| doubt.answer));
         for answer in answers.drain(..) {
             if let Err(error) = answerer.send(&answer, None) {
                 tracing::debug!(%error, "a reset could not be sent");
@@ -165,13 +172,20 @@ fn serve(queue: &Queue, plane: &SharedPlane, answerer: &Answerer, clock: Clock) 
     }
 }
 
-/// Decides about a packet; what its sender is to be told comes back.
-fn decide(
-    plane: &mut Plane,
-    conntrack: Option<&Conntrack>,
-    now: Instant,
-    mut packet: QueuedPacket<'_>,
-) -> Option<Reset> {
+/// What the sender of a packet is to be told.
+enum Reply {
+    Answer(Reset),
+    /// This, if the kernel tracks nothing between its ends.
+    Doubt(Doubt),
+}
+
+/// If the kernel does not say, the sender will ask again.
+fn is_tracked(conntrack: &mut Conntrack, doubt: &Doubt) -> bool {
+    conntrack.is_tracked(doubt.source, doubt.destination).unwrap_or(true)
+}
+
+/// Decides about a packet.
+fn decide(plane: &mut Plane, now: Instant, mut packet: QueuedPacket<'_>) -> Option<Reply> {
     let seen = match **plane {
         core::Plane::Rewrite(_) => stage(packet.hook()).map(Seen::Stage),
         core::Plane::Steer(_) => nft::tracking(packet.mark()).map(Seen::Tracking),
@@ -190,15 +204,11 @@ fn decide(
         Verdict::Drop => packet.drop(),
         Verdict::Answer(reset) => {
             packet.drop();
-            return Some(reset);
+            return Some(Reply::Answer(reset));
         }
         Verdict::Doubt(doubt) => {
             packet.drop();
-            let is_tracked = conntrack.is_none_or(|conntrack| {
-                // If the kernel does not say, its sender will ask again.
-                conntrack.is_tracked(doubt.source, doubt.destination).unwrap_or(true)
-            });
-            return (!is_tracked).then_some(doubt.answer);
+            return Some(Reply::Doubt(doubt));
         }
     }
     None

@@ -57,16 +57,33 @@ struct Waiting {
     end: Option<End>,
 }
 
-impl Recording {
-    /// Begins a record at the end of the file at `path`, which only its owner can read if it is new.
+/// The file of a record that has not begun.
+pub(crate) struct RecordFile {
+    file: File,
+    ends_within_a_line: bool,
+}
+
+impl RecordFile {
+    /// Opens the file at `path`, which only its owner can read if it is new.
     ///
     /// # Errors
     ///
-    /// The file cannot be opened or written.
-    pub(crate) fn start(path: &Path, head: &Head) -> io::Result<Self> {
+    /// It cannot be opened or read.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let mut file = OpenOptions::new().read(true).append(true).create(true).mode(MODE).open(path)?;
+        let ends_within_a_line = ends_within_a_line(&mut file)?;
+        Ok(Self { file, ends_within_a_line })
+    }
+
+    /// Begins a record at its end.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written.
+    pub(crate) fn begin(self, head: &Head) -> io::Result<Recording> {
+        let Self { mut file, ends_within_a_line } = self;
         let mut first = Vec::new();
-        if ends_within_a_line(&mut file)? {
+        if ends_within_a_line {
             first.push(b'\n');
         }
         head.write(&mut first);
@@ -82,9 +99,11 @@ impl Recording {
                 tracing::error!(%error, "the record cannot be written on");
             }
         })?;
-        Ok(Self { recorder, writer: Some(writer) })
+        Ok(Recording { recorder, writer: Some(writer) })
     }
+}
 
+impl Recording {
     /// Where its lines are given.
     pub(crate) fn recorder(&self) -> Recorder {
         Recorder(Some(Arc::clone(&self.recorder)))

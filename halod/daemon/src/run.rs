@@ -30,7 +30,7 @@ use crate::control::{Connection, ControlPort, Event, Sent, redial};
 use crate::kernel::Kernel;
 use crate::plane::{self, Answerer, SharedPlane};
 use crate::queue::{Queue, QueueStatus};
-use crate::record::{Recorder, Recording};
+use crate::record::{RecordFile, Recorder, Recording};
 
 /// Events of the control port that may wait for the loop; peers are not read while it is full.
 const EVENTS_MAX: usize = 1024;
@@ -139,14 +139,24 @@ impl Daemon {
         let answerer = Answerer::open().context("raw sockets cannot be opened (try `halod check`)")?;
         // No event of it is handled before everything is in place for a node that is let in.
         let control = ControlPort::open(&config.control, &events).await?;
-        // Last of what can fail: the rules stay in force unless they are removed.
+        let cannot_record = |path: &Path| format!("{} cannot be written", path.display());
+        let file = record.map(|path| RecordFile::open(path).with_context(|| cannot_record(path))).transpose()?;
+        // The rules stay in force unless they are removed.
         let (kind, queue, kernel, last) = take_hold(config)?;
+        let had_rules = last.is_some();
         let mut head = Head::new(began, cluster, kind, config.plane_config(rand::random()));
         head.last = last;
         let (cluster, plane) = head.core();
-        let recording = record
-            .map(|path| Recording::start(path, &head).with_context(|| format!("{} cannot be written", path.display())));
-        let recording = recording.transpose()?;
+        let recording = match file.map(|file| file.begin(&head)).transpose() {
+            Ok(recording) => recording,
+            Err(error) => {
+                // Others have left forwarding in force, and it goes on.
+                if !had_rules {
+                    kernel.remove()?;
+                }
+                return Err(error).context("the record cannot be written");
+            }
+        };
         let recorder = recording.as_ref().map(Recording::recorder).unwrap_or_default();
         let plane = SharedPlane::new(plane, recorder.clone());
         let daemon = Self {

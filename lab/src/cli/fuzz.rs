@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use indicatif::ProgressBar;
+use indicatif::{ProgressBar, ProgressStyle};
 
 use super::run::progress_bar;
 use crate::fuzz::{self, Case, Failure, Hunt};
@@ -15,13 +15,13 @@ use crate::report::Exit;
 /// The first case that fails is made as small as possible and written as a scenario. Exit status 1 then.
 #[derive(Debug, Args)]
 pub(super) struct FuzzArguments {
-    /// How many cases to run.
-    #[arg(long, default_value_t = 1_000)]
-    seeds: u64,
+    /// How many cases to run: 1,000 if neither this nor a time is given.
+    #[arg(long)]
+    seeds: Option<u64>,
     /// The first seed.
     #[arg(long, default_value_t = 1)]
     from: u64,
-    /// Stop after this time, as in 60s or 10min, however many cases are left.
+    /// Stop after this time, as in 60s or 90min, however many cases are left.
     #[arg(long, value_parser = duration)]
     time: Option<Duration>,
     /// How many threads; as many as there are cores if not given.
@@ -42,12 +42,20 @@ impl FuzzArguments {
             return Exit::Pass;
         }
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let Self { seeds, from, time, .. } = *self;
+        let Self { from, time, .. } = *self;
+        let seeds = self.seeds.unwrap_or(if time.is_some() { u64::MAX - from } else { 1_000 });
         let hunt = Hunt { from, seeds, time, threads: self.threads.unwrap_or(cores) };
         // A panic is a finding, and is told with its seed.
         std::panic::set_hook(Box::new(|_| {}));
         let bar = progress_bar(usize::try_from(seeds).unwrap_or(usize::MAX));
-        bar.set_message("cases");
+        if let (None, Some(time), Ok(style)) =
+            (self.seeds, time, ProgressStyle::with_template("[{pos}] {elapsed} {wide_msg}"))
+        {
+            bar.set_style(style);
+            bar.set_message(format!("cases, for {time:?}"));
+        } else {
+            bar.set_message("cases");
+        }
         let begin = Instant::now();
         let found = hunt.run(|ran| bar.set_position(ran));
         let (wall, virtual_time) = (begin.elapsed().as_secs_f64(), found.virtual_time.as_secs_f64());

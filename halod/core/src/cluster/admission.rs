@@ -71,7 +71,7 @@ impl Cluster {
 
     /// Connections that have said nothing for too long.
     pub(super) fn close_silent_greetings(&mut self, now: Instant) {
-        while let Some((&conn, _)) = self.greetings.iter().next().filter(|(_, greeting)| greeting.deadline <= now) {
+        while let Some((&conn, _)) = self.greetings.iter().find(|(_, greeting)| greeting.deadline <= now) {
             self.parked.retain(|_, &mut (parked, _)| parked != conn);
             self.refuse(conn, ErrorCode::HelloExpected, format!("no hello within {HELLO_TIMEOUT:?}"));
         }
@@ -186,8 +186,13 @@ impl Cluster {
             return self.refuse(conn, ErrorCode::NameTaken, message);
         }
         self.parked.insert(holder, (conn, hello));
-        if !self.is_awaited(holder) {
-            self.suspect(now, holder);
+        match self.awaited_until(holder) {
+            // Nobody can be asked before; it has said what it had to.
+            Some(until) => {
+                let greeting = self.greetings.get_mut(&conn).expect("only a greeting connection says hello");
+                greeting.deadline = until + HELLO_TIMEOUT;
+            }
+            None => self.suspect(now, holder),
         }
     }
 

@@ -14,7 +14,7 @@ use super::session::{Place, Session};
 use super::{Cluster, Loss, Note};
 use crate::ids::NodeId;
 use crate::last_table::{LastHolder, LastTable};
-use crate::protocol::{Hello, Incarnation, Token};
+use crate::protocol::{ErrorCode, Hello, Incarnation, Token};
 use crate::routing::{Member, SessionId};
 use crate::time::Instant;
 
@@ -79,6 +79,11 @@ impl Cluster {
         self.recovery.as_ref().is_some_and(|recovery| recovery.awaited.contains(&node))
     }
 
+    /// How long the session of a former holder awaits it; `None` if this is none.
+    pub(super) fn awaited_until(&self, node: SessionId) -> Option<Instant> {
+        self.recovery.as_ref().filter(|recovery| recovery.awaited.contains(&node)).map(Recovery::until)
+    }
+
     /// The session that awaits the sender of `hello`.
     ///
     /// # Errors
@@ -99,10 +104,14 @@ impl Cluster {
         Ok(None)
     }
 
-    /// A former holder is back.
+    /// A former holder is back. Who has claimed one of its addresses meanwhile has to have others.
     pub(super) fn welcome_back(&mut self, node: SessionId) {
         if let Some(recovery) = &mut self.recovery {
             recovery.awaited.remove(&node);
+        }
+        if let Some((newcomer, _)) = self.parked.remove(&node) {
+            let name = self.sessions[&node].member.name.clone();
+            self.refuse(newcomer, ErrorCode::AddressTaken, format!("{name:?} is back, and has one of these addresses"));
         }
     }
 

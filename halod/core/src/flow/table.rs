@@ -328,7 +328,14 @@ impl FlowTable {
         let KnownFlow { key: FlowKey { client, service }, node, session, route, side, peer, progress, idle } = *known;
         self.remove(client, service);
         let (disguise, phase) = (Disguise { peer, transit: peer }, Phase::from(progress));
-        if self.flows.len() >= self.flows_max || self.by_node.contains_key(&(peer, node)) {
+        if let Some(&place) = self.by_node.get(&(peer, node)) {
+            if self.flows[place].phase() != FlowPhase::Ended {
+                return;
+            }
+            // Its ends have gone on to this one.
+            self.remove_at(place);
+        }
+        if self.flows.len() >= self.flows_max {
             return;
         }
         self.insert(Flow {

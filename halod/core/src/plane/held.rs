@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use crate::flow::FlowKey;
 
-/// SYNs that wait, at most.
-const HELD_MAX: usize = 64;
+/// SYNs that wait, at most. All browsers of a node that died come back at once.
+const HELD_MAX: usize = 16_384;
 
 #[derive(Debug, Default)]
 pub(super) struct HeldSyns {

@@ -197,6 +197,7 @@ impl Rewrite {
             return Decision::Now(Verdict::Rewritten);
         }
         let Some((side, route)) = self.services.locate(destination) else { return Decision::Now(Verdict::Accept) };
+        self.counters.from_clients.count(packet);
         let key = FlowKey { client: source, service: destination };
         if packet.flags().is_initial_syn() && !self.is_pinned(key, packet) {
             return self.begin(now, packet, side, route);
@@ -241,6 +242,7 @@ impl Rewrite {
                 // Nobody sends an RST again that is lost, and an idle client would never know.
                 self.endings.watch(now, (key, Sender::Client));
             }
+            self.counters.from_nodes.count(packet);
             self.flows.note(now, key, Sender::Node, packet);
             return Verdict::Rewritten;
         }

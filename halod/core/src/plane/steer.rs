@@ -181,7 +181,9 @@ impl Steer {
     pub fn end(&mut self, now: Instant, key: FlowKey, toward: Toward) {
         let Some(notices) = self.endings.end(now, &mut self.flows, key, toward) else { return };
         self.counters.ended += 1;
-        self.deletions.push_back(key);
+        if self.is_at_member(key) {
+            self.deletions.push_back(key);
+        }
         self.transmits.extend(notices.into_iter().map(Transmit::from));
     }
 
@@ -242,10 +244,14 @@ impl Steer {
     fn decide(&mut self, now: Instant, tracking: Tracking, packet: &TcpPacket<'_>) -> Decision {
         let (source, destination) = (packet.source(), packet.destination());
         if let Some((side, route)) = self.services.locate(destination) {
+            self.counters.from_clients.count(packet);
             let key = FlowKey { client: source, service: destination };
             return self.decide_from_client(now, tracking, key, packet, (side, route));
         }
+        self.counters.from_nodes.count(packet);
         Decision::Now(match self.flows.seen_by_node(destination, source) {
+            // The kernel has forgotten the flow that is over, so this is of another between the same ends.
+            Some(flow) if is_over(flow, &self.routing) && tracking == Tracking::Known => Verdict::Accept,
             Some(flow) if is_over(flow, &self.routing) => {
                 self.counters.late += 1;
                 if packet.flags().contains(TcpFlags::RST) {
@@ -367,6 +373,12 @@ impl Steer {
             }
             Some(answer) => Verdict::Answer(answer),
         }
+    }
+
+    /// Whether a flow's node is registered. Of others the kernel forgets all connections as soon as it tells them.
+    fn is_at_member(&self, key: FlowKey) -> bool {
+        let flow = self.flows.sent_by_client(key.client, key.service);
+        flow.is_some_and(|flow| self.routing.members.contains_key(&flow.session))
     }
 
     /// A node that was cut off or hung comes back with connections that it takes for alive.

@@ -91,13 +91,25 @@ fn who_waits_and_is_not_needed_is_placed_by_the_policy() {
 fn a_node_with_one_address_of_a_former_one_waits_for_its_id() {
     let mut bench = resumed(4, 0, &[1]);
     bench.outputs();
-    // Not at once: close to the end a connection is not closed for its silence.
-    bench.pass(RECOVERY - HEARTBEAT);
     bench.open(1);
     let mut changed = hello(1);
     changed.app = at(1, 9999);
     assert_eq!(bench.say(1, FromNode::Hello(changed)), "");
-    assert_eq!(bench.pass(HEARTBEAT), "epoch 2 held by n1\nn1 <- welcome as 1 with 1,2,3,4\n");
+    assert_eq!(bench.pass(RECOVERY), "epoch 2 held by n1\nn1 <- welcome as 1 with 1,2,3,4\n");
+}
+
+#[test]
+fn who_claims_an_address_of_a_former_holder_is_refused_when_that_one_is_back() {
+    let mut bench = resumed(4, 0, &[1]);
+    bench.outputs();
+    bench.open(2);
+    let mut claim = hello(2);
+    claim.browser = at(1, 8000);
+    assert_eq!(bench.say(2, FromNode::Hello(claim)), "");
+    assert_eq!(bench.pass(RECOVERY - HEARTBEAT), "", "it has said hello, and is not closed for its silence");
+    let text = bench.join(1);
+    assert!(text.contains("n1 <- welcome as 1 with 1,2,3,4\n"), "{text}");
+    assert!(text.contains("AddressTaken") && text.contains("n2 closed"), "{text}");
 }
 
 #[test]

@@ -7,8 +7,8 @@ use std::time::Duration;
 use halod_core::flow::{FlowKey, Flows, Progress, Toward};
 use halod_core::ids::RouteId;
 use halod_core::last_table::LastTable;
-use halod_core::plane::Steer;
 use halod_core::plane::steer::{Changes, Entry, IpVersion, Tracking};
+use halod_core::plane::{Counters, Steer, Traffic};
 use halod_core::routing::{Member, Routing, SessionId};
 use halod_core::time::Instant;
 use halod_core::wire::Checksum;
@@ -114,6 +114,19 @@ fn what_belongs_to_no_connection_is_refused_and_never_passes() {
 }
 
 #[test]
+fn what_is_seen_is_counted_by_where_it_comes_from() {
+    let mut bench = Bench::new();
+    bench.send(Tracking::New, CLIENT, TO_N1, SYN);
+    bench.send(Tracking::Known, CLIENT, TO_N1, ACK);
+    bench.send(Tracking::Known, N1, CLIENT, ACK);
+    let Counters { from_clients, from_nodes, .. } = bench.plane.counters();
+    assert_eq!((from_clients.packets, from_nodes.packets), (2, 1));
+    let mut packet = TcpSegment { payload: b"hello", ..segment(N1, CLIENT, ACK) }.to_bytes();
+    bench.plane.handle(bench.now, Tracking::Known, Checksum::Ready, &mut packet);
+    assert_eq!(bench.plane.counters().from_nodes, Traffic { packets: 2, bytes: 3 + 5 });
+}
+
+#[test]
 fn without_an_owner_connections_are_refused() {
     let mut bench = Bench::new();
     bench.own(&[0, 0, 0, 0], &[]);
@@ -207,6 +220,32 @@ fn a_syn_that_a_lost_node_has_not_answered_is_sent_to_the_next() {
     bench.survey(&[entry(TO_N1, N1, Progress::SynSent)]);
     assert_eq!(bench.deletions(), [flow(CLIENT, TO_N1)]);
     assert_eq!(bench.transmits(), [format!("SYN {CLIENT} > {TO_N1} as 0x48440002")]);
+}
+
+#[test]
+fn a_syn_that_is_sent_again_before_the_kernel_was_asked_is_where_the_first_one_is() {
+    let mut bench = Bench::new();
+    bench.send(Tracking::New, CLIENT, TO_N1, SYN);
+    bench.own(&[2, 2, 2, 2], &[9, 2]);
+    assert_eq!(bench.send(Tracking::New, CLIENT, TO_N1, SYN), "0x48440002", "too late: the kernel has pinned it");
+    bench.survey(&[entry(TO_N1, N1, Progress::SynSent)]);
+    assert_eq!(bench.deletions(), [flow(CLIENT, TO_N1)]);
+    assert_eq!(bench.transmits(), [format!("SYN {CLIENT} > {TO_N1} as 0x48440002")]);
+}
+
+#[test]
+fn a_flow_that_is_over_does_not_stand_in_the_way_of_one_between_the_same_ends() {
+    let mut bench = Bench::new();
+    bench.own(&[2, 1, 2, 2], &[1, 2]);
+    bench.survey(&[entry(TO_N1, N1, Progress::Established)]);
+    bench.plane.end(bench.now, flow(CLIENT, TO_N1), Toward::Both);
+    bench.deletions();
+    // From the same port to the other route that this node owned, which moves too.
+    let second = Entry { flow: flow(CLIENT, "192.0.2.1:8002"), ..entry(TO_N1, N1, Progress::Established) };
+    assert_eq!(bench.send(Tracking::Known, N1, CLIENT, ACK), "untouched");
+    bench.own(&[2, 2, 2, 2], &[1, 2]);
+    bench.survey(&[second]);
+    assert_eq!(bench.browsers_at(2, 1), [at(CLIENT)]);
 }
 
 #[test]

@@ -95,6 +95,12 @@ impl Transaction {
             match socket.recv(&mut replies, libc::MSG_DONTWAIT) {
                 Ok(_) => self.read_replies(&replies, &mut answer),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return answer,
+                // Some answers are lost. The others are not to be taken for answers to the next transaction.
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                    if !matches!(answer, Err(RulesError::Refused { .. })) {
+                        answer = Err(RulesError::Socket(error));
+                    }
+                }
                 Err(error) => return Err(RulesError::Socket(error)),
             }
         }

@@ -3,48 +3,63 @@
 use super::contender::{HALOD_REWRITE, HALOD_STEER, HAPROXY, NFT_DNAT};
 use super::{Contender, Measure};
 
-/// Floors, each for one contender and one rate.
+/// Bounds, each of one contender and one measure.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Budget(&'static [Floor]);
+pub struct Budget(&'static [Bound]);
 
-/// The least that a rate may be, as a part of another contender's in the same run.
+/// How far a measure may be from another contender's in the same run.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Floor {
+struct Bound {
     contender: &'static str,
     measure: Measure,
-    ratio: f64,
+    within: Within,
     of: &'static str,
 }
+
+/// Parts of the other's.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Within {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+use Within::{AtLeast, AtMost};
 
 impl Budget {
     /// That of `--short`.
     pub const SHORT: Budget = Budget(&[
-        Floor { contender: HALOD_REWRITE, measure: Measure::ReqsPerS, ratio: 0.25, of: HAPROXY },
-        Floor { contender: HALOD_REWRITE, measure: Measure::BulkGbitS, ratio: 0.25, of: HAPROXY },
-        Floor { contender: HALOD_STEER, measure: Measure::ConnsPerS, ratio: 0.5, of: NFT_DNAT },
-        Floor { contender: HALOD_STEER, measure: Measure::ReqsPerS, ratio: 0.5, of: NFT_DNAT },
-        Floor { contender: HALOD_STEER, measure: Measure::BulkGbitS, ratio: 0.5, of: NFT_DNAT },
+        Bound { contender: HALOD_REWRITE, measure: Measure::ReqsPerS, within: AtLeast(0.25), of: HAPROXY },
+        Bound { contender: HALOD_REWRITE, measure: Measure::BulkGbitS, within: AtLeast(0.25), of: HAPROXY },
+        Bound { contender: HALOD_STEER, measure: Measure::ConnsPerS, within: AtLeast(0.5), of: NFT_DNAT },
+        Bound { contender: HALOD_STEER, measure: Measure::ReqsPerS, within: AtLeast(0.5), of: NFT_DNAT },
+        Bound { contender: HALOD_STEER, measure: Measure::BulkGbitS, within: AtLeast(0.5), of: NFT_DNAT },
+        Bound { contender: HALOD_STEER, measure: Measure::P99, within: AtMost(2.0), of: NFT_DNAT },
     ]);
 
     /// Those that it speaks of, as they are told.
     pub fn contenders(self) -> Vec<Contender> {
         let is_named =
-            |contender: &Contender| self.0.iter().any(|floor| [floor.contender, floor.of].contains(&contender.name));
+            |contender: &Contender| self.0.iter().any(|bound| [bound.contender, bound.of].contains(&contender.name));
         Contender::ALL.into_iter().filter(is_named).collect()
     }
 
-    /// What is below it, in words. A contender that was not measured is not judged.
+    /// What is beyond it, in words. Whoever is compared with nobody, because a program is missing, is not judged.
     pub(super) fn shortfall(self, median: impl Fn(&str, Measure) -> Option<f64>) -> Vec<String> {
         let mut said = Vec::new();
-        for &Floor { contender, measure, ratio, of } in self.0 {
-            if let (Some(is), Some(other)) = (median(contender, measure), median(of, measure))
-                && is < other * ratio
-            {
-                said.push(format!(
-                    "{} of {contender}: {:.2} of {of}'s, at least {ratio:.2}",
-                    measure.heading(),
-                    is / other
-                ));
+        for &Bound { contender, measure, within, of } in self.0 {
+            let Some(other) = median(of, measure) else { continue };
+            let what = format!("{} of {contender}", measure.heading());
+            let Some(is) = median(contender, measure) else {
+                said.push(format!("{what}: not measured, though {of}'s was"));
+                continue;
+            };
+            let ratio = is / other;
+            match within {
+                AtLeast(least) if ratio < least => {
+                    said.push(format!("{what}: {ratio:.2} of {of}'s, at least {least:.2}"));
+                }
+                AtMost(most) if ratio > most => said.push(format!("{what}: {ratio:.2} of {of}'s, at most {most:.2}")),
+                AtLeast(_) | AtMost(_) => {}
             }
         }
         said
@@ -56,17 +71,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_below_the_budget_is_said() {
-        let check = |of_rewrite: Option<f64>, wanted: &[&str]| {
+    fn what_is_beyond_the_budget_is_said() {
+        let check = |of_rewrite: Option<f64>, p99: f64, wanted: &[&str]| {
             let median = |name: &str, measure| match (name, measure) {
                 (HALOD_REWRITE, Measure::ReqsPerS) => of_rewrite,
-                (HAPROXY, _) => Some(40_000.0),
+                (HAPROXY, Measure::ReqsPerS) => Some(40_000.0),
+                (HALOD_STEER, Measure::P99) => Some(p99),
+                (NFT_DNAT, Measure::P99) => Some(100.0),
                 _ => None,
             };
             assert_eq!(Budget::SHORT.shortfall(median), wanted);
         };
-        check(Some(10_000.0), &[]);
-        check(None, &[]);
-        check(Some(8_000.0), &["requests/s of halod-rewrite: 0.20 of haproxy's, at least 0.25"]);
+        check(Some(10_000.0), 200.0, &[]);
+        check(Some(8_000.0), 100.0, &["requests/s of halod-rewrite: 0.20 of haproxy's, at least 0.25"]);
+        check(Some(10_000.0), 201.0, &["p99 us of halod-steer: 2.01 of nft-dnat's, at most 2.00"]);
+        check(None, 100.0, &["requests/s of halod-rewrite: not measured, though haproxy's was"]);
     }
 }

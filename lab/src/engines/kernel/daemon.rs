@@ -119,6 +119,9 @@ impl Daemon {
         let name = self.balancer.name();
         loop {
             if netns.run(|| TcpStream::connect(answers_at))?.is_ok() {
+                let log = self.log();
+                // What is to be seen of one plane must not be shown by the other.
+                anyhow::ensure!(!log.contains("takes its place"), "{name} took another plane than it was told: {log}");
                 return Ok(());
             }
             if let Some(status) = self.process.try_wait()? {

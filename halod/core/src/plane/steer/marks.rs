@@ -31,6 +31,9 @@ impl fmt::Display for Mark {
     }
 }
 
+/// The bits of a mark below its prefix, less one for the side.
+const PLACES: u16 = 1 << 15;
+
 /// Which places among the marks are taken by which nodes. A place that is free again is given away again, the lowest first.
 #[derive(Debug, Default)]
 pub(super) struct Marks {
@@ -42,15 +45,16 @@ pub(super) struct Marks {
 }
 
 impl Marks {
-    /// Places at most: the bits of a mark below its prefix, less one for the side.
-    const PLACES: u16 = 1 << 15;
-
-    /// Gives a node a place, and returns its two marks. A node beyond the last place shares one, and is never meant by it:
-    /// there are fewer routes than places, so only a node in reserve can be so late.
+    /// Gives a node a place, and returns its two marks.
+    ///
+    /// # Panics
+    ///
+    /// Beyond 32,768 nodes, eight times those that the cluster lets in.
     pub(super) fn assign(&mut self, session: SessionId) -> [(Side, Mark); 2] {
         let place = self.free.pop_first().unwrap_or_else(|| {
-            let next = self.used.min(Self::PLACES - 1);
-            self.used = next + 1;
+            let next = self.used;
+            assert!(next < PLACES, "more nodes than marks");
+            self.used += 1;
             next
         });
         self.by_session.insert(session, place);

@@ -8,7 +8,7 @@ use crate::flow::FlowKey;
 use crate::time::Instant;
 
 /// SYNs at most.
-const RECENT_MAX: usize = 4096;
+const RECENT_MAX: usize = 16_384;
 
 #[derive(Debug, Default)]
 pub(super) struct RecentSyns {
@@ -25,9 +25,10 @@ struct RecentSyn {
 }
 
 impl RecentSyns {
-    /// Keeps a copy of `syn`; a retransmission takes the place of the former one.
+    /// Keeps a copy of `syn`. One that is sent again is as old as the first: that is what the kernel has pinned.
     pub(super) fn keep(&mut self, now: Instant, key: FlowKey, sequence: u32, syn: &[u8]) {
-        if self.by_flow.insert(key, RecentSyn { at: now, sequence, packet: syn.to_vec() }).is_none() {
+        let at = self.by_flow.get(&key).filter(|former| former.sequence == sequence).map_or(now, |former| former.at);
+        if self.by_flow.insert(key, RecentSyn { at, sequence, packet: syn.to_vec() }).is_none() {
             self.order.push_back(key);
         }
         while self.order.len() > RECENT_MAX {

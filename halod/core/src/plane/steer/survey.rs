@@ -120,21 +120,27 @@ impl Steer {
     fn is_known(&self, entry: &Entry, session: SessionId) -> bool {
         let flow = self.flows.sent_by_client(entry.flow.client, entry.flow.service);
         flow.is_some_and(|flow| {
-            flow.session == session
-                && (flow.is_refused()
-                    || !matches!(entry.progress, Progress::Closed | Progress::Reset)
-                    || is_over(flow, &self.routing))
+            let is_as_far =
+                !matches!(entry.progress, Progress::Closed | Progress::Reset) || is_over(flow, &self.routing);
+            flow.session == session && (flow.is_refused() || is_as_far)
         })
     }
 
     /// What the kernel does not know any more has ended, unless it was ended here.
     fn forget_all_but(&mut self, entries: &[Entry]) {
-        let tracked: BTreeSet<FlowKey> = entries.iter().map(|entry| entry.flow).collect();
-        let mut over = Vec::new();
+        let mut missing = BTreeSet::new();
         for &session in self.routing.members.keys() {
-            self.flows.visit_node(session, &mut |view| over.extend((!tracked.contains(&view.key)).then_some(view.key)));
+            self.flows.visit_node(session, &mut |view| {
+                missing.insert(view.key);
+            });
         }
-        over.retain(|key| self.flows.sent_by_client(key.client, key.service).is_some_and(|flow| !flow.is_refused()));
-        over.into_iter().for_each(|key| self.flows.remove(key.client, key.service));
+        if missing.is_empty() {
+            return;
+        }
+        for entry in entries {
+            missing.remove(&entry.flow);
+        }
+        missing.retain(|key| self.flows.sent_by_client(key.client, key.service).is_some_and(|flow| !flow.is_refused()));
+        missing.into_iter().for_each(|key| self.flows.remove(key.client, key.service));
     }
 }
