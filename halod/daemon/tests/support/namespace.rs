@@ -10,7 +10,12 @@ use nix::sched::{CloneFlags, unshare};
 
 /// A test that panics when it fails, in a namespace of its own. Without the right to make one it is ignored.
 pub(crate) fn trials(tests: &[(&'static str, fn())]) -> Vec<Trial> {
-    let obstacle = in_namespace(|| ()).err();
+    trials_that_need(|| Ok(()), tests)
+}
+
+/// As [`trials`], ignored too without what is `needed`.
+pub(crate) fn trials_that_need(needed: fn() -> Result<(), String>, tests: &[(&'static str, fn())]) -> Vec<Trial> {
+    let obstacle = needed().and_then(|()| in_namespace(|| ())).err();
     let trial = |&(name, test): &(&'static str, fn())| {
         let run = move || in_namespace(test).map_err(Failed::from);
         // libtest has no word for "skipped, because"; the kind is shown beside the name.
@@ -63,13 +68,23 @@ pub(crate) fn tables() -> Vec<String> {
 /// Brings this namespace's loopback up, or down.
 pub(crate) fn set_loopback(up: bool) -> io::Result<()> {
     const LOOPBACK_INDEX: u32 = 1;
+    set_link(LOOPBACK_INDEX, up)
+}
+
+/// Brings an interface of this namespace up, or down.
+pub(crate) fn set_link(index: u32, up: bool) -> io::Result<()> {
     const UP: u32 = libc::IFF_UP as u32;
     // struct ifinfomsg {family, pad, type, index, flags, change}
     let mut link = vec![0; 4];
-    link.extend([LOOPBACK_INDEX, if up { UP } else { 0 }, UP].into_iter().flat_map(u32::to_ne_bytes));
+    link.extend([index, if up { UP } else { 0 }, UP].into_iter().flat_map(u32::to_ne_bytes));
+    change_network(libc::RTM_NEWLINK, &link)
+}
+
+/// Tells the kernel of a change of this namespace's interfaces and addresses, an `RTM_NEW*`.
+pub(crate) fn change_network(message_type: u16, payload: &[u8]) -> io::Result<()> {
     let mut socket = Socket::new(NETLINK_ROUTE)?;
     socket.bind_auto()?;
-    socket.send(&netlink_request(libc::RTM_NEWLINK, libc::NLM_F_ACK as u16, &link), 0)?;
+    socket.send(&netlink_request(message_type, libc::NLM_F_ACK as u16, payload), 0)?;
     let mut reply = Vec::with_capacity(4096);
     socket.recv(&mut reply, 0)?;
     match i32::from_ne_bytes(reply[16..20].try_into().expect("four bytes")) {
