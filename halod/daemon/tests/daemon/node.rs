@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::halod::CONTROL;
 
 /// How long an answer may take before the daemon counts as stalled.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A control connection.
 pub(crate) struct Node {
