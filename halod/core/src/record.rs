@@ -5,7 +5,7 @@
 //! killed. Several records may stand one after another in a file.
 //!
 //! ```text
-//! {"halod_record":2,"by":"0.1.0","at":61204,"cluster":{"routes":24,...},"kind":"steer","plane":{...}}
+//! {"halod_record":2,"by":"0.1.0","at":61204,"cluster":{"routes":24,...},"kind":"rewrite","plane":{...}}
 //! [8120553,{"cluster":{"opened":{"conn":1,"peer":"10.1.0.1","token":"1f0c..."}}}]
 //! [8431007,{"publish":{"epoch":1,"masquerades":{}}}]
 //! [9120018,{"packet":{"stage":"ingress","headers":"45000028...","payload":517}}]

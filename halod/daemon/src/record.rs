@@ -1,7 +1,7 @@
 //! `--record`: what the core is told, as lines in a file.
 //!
 //! Whoever tells the core something appends the line to a buffer in memory; a thread of its own writes that out, at least
-//! once a second. The packet path never waits for the disk: if lines come faster than they can be written, the buffer is
+//! twice a second. The packet path never waits for the disk: if lines come faster than they can be written, the buffer is
 //! full at some time, and the record ends there and says so.
 //!
 //! The order of the lines is that in which the core was told, as far as it matters to the core. The plane is told
