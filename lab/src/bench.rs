@@ -1,4 +1,4 @@
-//! Measurements that repeat one thing often: `lab bench`. They judge nothing; scenarios and their budgets do.
+//! Measurements that repeat one thing often: `lab bench`. They judge HaloD in their short forms only, by generous budgets.
 
 mod distribution;
 pub mod failover;

@@ -29,7 +29,7 @@ use crate::network::tcp_endpoints;
 /// A session that is younger may not have been heard yet, and then it may be silent for longer: its token can be under
 /// way for the third time.
 const YOUNG: Duration = Duration::from_secs(4);
-/// How long.
+/// How long it may be silent then.
 const UNHEARD: Duration = Duration::from_secs(4);
 
 /// What is wrong, and since when.

@@ -1,4 +1,5 @@
-//! Every scenario is a test on every engine, with every data plane: all is as its file expects, and what it produces is its snapshot.
+//! Every scenario is a test on every engine, with every data plane: all is as its file expects, and what it produces is its
+//! snapshot.
 //!
 //! `INSTA_UPDATE=always cargo test -p lab --test scenarios` writes the snapshots anew.
 

@@ -32,8 +32,8 @@ const WAITING_MAX: usize = 4096;
 /// What the kernel keeps of them meanwhile, in bytes: it counts some 800 for a heartbeat. Its default is full after 13 ms of
 /// 2,048 nodes that send one every 100 ms.
 const RECEIVE_BUFFER: usize = WAITING_MAX * 1024;
-/// How long datagrams wait to be read together after some were read. Of 20,000 a second each would otherwise wake the loop, and
-/// a heartbeat is as good a millisecond later: whatever waits is read before a node is called silent.
+/// How long datagrams wait to be read together after some were read. Of 20,000 a second each would otherwise wake the
+/// loop, and a heartbeat is as good a millisecond later: whatever waits is read before a node is called silent.
 const DATAGRAM_PAUSE: Duration = Duration::from_millis(1);
 
 /// What happened on the control port.
@@ -86,8 +86,8 @@ impl ControlPort {
         Ok(Self { udp })
     }
 
-    /// The datagrams that have arrived and not been read, [`WAITING_MAX`] of a socket at most: the kernel is asked, for the runtime
-    /// hears of them only when it looks.
+    /// The datagrams that have arrived and not been read, [`WAITING_MAX`] of a socket at most: the kernel is asked, for the
+    /// runtime hears of them only when it looks.
     pub(crate) fn waiting_datagrams(&self) -> Vec<Event> {
         let mut buffer = [0; DATAGRAM_MAX];
         let mut waiting = Vec::new();

@@ -35,8 +35,9 @@ use crate::record::{RecordFile, Recorder, Recording};
 /// Events of the control port that may wait for the loop; peers are not read while it is full.
 const EVENTS_MAX: usize = 1024;
 
-/// Runs the daemon until SIGTERM or SIGINT. After SIGTERM the rules of the `steer` plane stay in force. Logs to standard error, at the level that `RUST_LOG` says, or INFO. What the
-/// core is told is appended to the file `record`, if there is one to be written.
+/// Runs the daemon until SIGTERM or SIGINT. After SIGTERM the rules of the `steer` plane stay in force. Logs to standard
+/// error, at the level that `RUST_LOG` says, or INFO. What the core is told is appended to the file `record`, if there is
+/// one to be written.
 ///
 /// # Errors
 ///

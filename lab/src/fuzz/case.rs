@@ -51,9 +51,9 @@ pub struct Case {
 /// A link: what delays packets in one direction, in milliseconds, and how many of a hundred are lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LinkSpec {
-    /// The shortest delay.
+    /// The shortest delay, in milliseconds.
     pub delay_min: u32,
-    /// The longest.
+    /// The longest, in milliseconds.
     pub delay_max: u32,
     /// Whether packets overtake each other.
     pub reorders: bool,

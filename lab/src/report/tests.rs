@@ -1,3 +1,5 @@
+//! What the report says of scenarios that passed, failed and were skipped.
+
 use super::*;
 
 fn result(scenario: &str, verdict: Verdict, figures: Option<Figures>) -> ScenarioResult {

@@ -18,7 +18,8 @@ pub enum Output {
     Close(ConnId),
     /// Send a heartbeat as a datagram.
     Beat(SocketAddr, ToNode),
-    /// Dial a suspect node's admin address, and say [`Cluster::redialed`](super::Cluster::redialed) or [`Cluster::redial_failed`](super::Cluster::redial_failed).
+    /// Dial a suspect node's admin address, and say [`Cluster::redialed`](super::Cluster::redialed) or
+    /// [`Cluster::redial_failed`](super::Cluster::redial_failed).
     Redial(SessionId, SocketAddr),
     /// Have the data plane end a flow with RST.
     End(FlowKey, Toward),

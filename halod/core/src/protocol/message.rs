@@ -172,7 +172,7 @@ pub enum NodeState {
     Active,
     /// Waits to take over.
     Reserve,
-    /// Was lost more than once of late, and waits until it counts again.
+    /// Was lost more than once of late, or came while HaloD awaits the nodes of before its restart; waits until it counts.
     Held,
 }
 

@@ -24,8 +24,8 @@ pub struct LastRules {
 }
 
 impl LastRules {
-    /// Reads the table of the daemon that served `queue` last, in the network namespace of the calling thread. Nothing if there
-    /// is none, or one of the `rewrite` plane.
+    /// Reads the table of the daemon that served `queue` last, in the network namespace of the calling thread. Nothing if
+    /// there is none, or one of the `rewrite` plane.
     ///
     /// # Errors
     ///

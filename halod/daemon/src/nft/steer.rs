@@ -5,7 +5,7 @@
 //! decide          prerouting  -150   of no connection, to a service port or from a node: queued
 //!                                    of a connection whose route is watched: queued
 //! decide-own      output      -150   to a service port, from this host itself
-//! strays          prerouting  -140   what was queued, is no SYN and was not refused: dropped
+//! strays          prerouting  -140   what nobody refused: of no connection and no SYN to a service port: dropped
 //! strays-own      output      -140
 //! translate       prerouting  -100   DNAT by the verdict's mark; without one by the last table
 //! translate-own   output      -100

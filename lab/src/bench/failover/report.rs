@@ -1,5 +1,5 @@
-//! What `lab bench failover` tells: a table of the cells, a histogram of each measure, HAProxy beside HaloD, the pace, and the
-//! same as JSON.
+//! What `lab bench failover` tells: a table of the cells, a histogram of each measure, HAProxy beside HaloD, the pace, and
+//! the same as JSON.
 
 mod json;
 mod text;

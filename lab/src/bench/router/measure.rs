@@ -16,9 +16,9 @@ pub enum Measure {
     ReqsPerS,
     /// How long half of these requests take at most, in microseconds.
     P50,
-    /// How long 99 in 100 of them take at most.
+    /// How long 99 in 100 of them take at most, in microseconds.
     P99,
-    /// Payload that arrives at the server, in units of 10^9 bits.
+    /// Payload that arrives at the server in a second, in units of 10^9 bits.
     BulkGbitS,
     /// Processor seconds of the router, for 10^9 bytes of bulk.
     RouterPerGb,

@@ -38,7 +38,8 @@ const EVENTS_MAX: usize = 256;
 const BATCH: usize = 64;
 const DATAGRAM_LENGTH_MAX: usize = 65_535;
 
-/// Drives `actor` until stdin ends. Listens on `listen`, of which the last has the highest descriptor of all; binds its UDP socket to `udp_bind`.
+/// Drives `actor` until stdin ends. Listens on `listen`, of which the last has the highest descriptor of all; binds its UDP
+/// socket to `udp_bind`.
 ///
 /// # Errors
 ///

@@ -1,8 +1,9 @@
 //! The router's host: HaloD on a stack of its own, and a model of what its kernel does with packets.
 //!
-//! The model is the packet rules and the routing, no more: every packet passes the plane before it is routed and after,
-//! as `halod`'s rules have it; what is for this host goes to its stack, all else to the segment of its destination. There
-//! is no hop count, no filter and no queue in it.
+//! The model is the packet rules and the routing, no more: every packet passes the plane before it is routed and after, as
+//! `halod`'s rules for `rewrite` have it (of those for `steer` [`netfilter`](super::netfilter) shows the plane what they
+//! queue); what is for this host goes to its stack, all else to the segment of its destination. There is no hop count, no
+//! filter and no queue in it.
 
 use std::net::IpAddr;
 use std::time::Duration;

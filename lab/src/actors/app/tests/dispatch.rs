@@ -1,3 +1,5 @@
+//! Events on their way to users: which connection each attempt takes, and what ends it.
+
 use super::*;
 
 /// An app of alice alone, with event 1 written on connection 1.

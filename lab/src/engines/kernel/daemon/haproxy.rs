@@ -33,9 +33,9 @@ pub(super) fn answers_at(scenario: &Scenario) -> SocketAddr {
 
 /// A listener for each route's browser port and a server for each node, checked once a heartbeat.
 ///
-/// After a check that failed, the next follows at once. The check asks the node's app port for something: a process that hangs still accepts connections. Whoever comes goes to
-/// the server with the fewest connections; HAProxy has no user to keep together with an app. A server that does not
-/// answer is left for another one at once.
+/// After a check that failed, the next follows at once. The check asks the node's app port for something: a process that
+/// hangs still accepts connections. Whoever comes goes to the server with the fewest connections; HAProxy has no user to
+/// keep together with an app. A server that does not answer is left for another one at once.
 pub(super) fn config(scenario: &Scenario) -> String {
     let Router { routes, heartbeat, .. } = scenario.router;
     let first = addresses::port_first(Side::Browser, routes);
