@@ -97,7 +97,8 @@ impl Bench {
             let line = match output {
                 Output::Send(ConnId(conn), message) => format!("n{conn} <- {}", describe(&message)),
                 Output::Close(ConnId(conn)) => format!("n{conn} closed"),
-                Output::Beat(to, _) => format!("beat to {to}"),
+                Output::Beat(to, ToNode::Heartbeat(beat)) => format!("beat {} to {to}", beat.seq),
+                Output::Beat(..) => unreachable!("datagrams are heartbeats"),
                 Output::Redial(node, to) => format!("redial {node} at {to}"),
                 Output::End(flow, toward) => format!("end {} toward {toward:?}", flow.client),
                 Output::Publish(routing) => {
@@ -144,7 +145,7 @@ impl Bench {
             }
             text += &self.pass(HEARTBEAT);
         }
-        let lines = text.lines().filter(|line| !line.starts_with("beat to"));
+        let lines = text.lines().filter(|line| !line.starts_with("beat "));
         lines.map(|line| format!("{line}\n")).collect()
     }
 }

@@ -186,7 +186,8 @@ fn a_cleared_suspect_hears_again_what_it_may_have_missed() {
     bench.flows.0 = vec![(route(2), SessionId(1), browser_flow(1001, FlowPhase::Established, 0))];
     bench.disconnect(1);
     assert!(!bench.join(2).contains("n1 <-"));
-    bench.answer_redial(1, 1, FromNode::Hello(hello(1)));
+    let again = bench.answer_redial(1, 1, FromNode::Hello(hello(1)));
+    assert!(again.ends_with("n101 <- welcome as 1 with 1\nn101 <- moved 2 for 30000 ms\n"), "{again}");
     let text = bench.pass(Duration::from_millis(20));
     assert_eq!(text, "n101 <- reconnect 2 browser [203.0.113.1:1001] left 0\n");
 }
@@ -230,6 +231,44 @@ fn who_waited_to_be_named_waits_again_when_a_suspect_is_cleared() {
     let text = bench.pass(Duration::from_millis(30));
     assert!(text.lines().all(|line| line.starts_with("n101 <- reconnect 2 browser [")), "{text}");
     assert!(text.contains("left 29"), "{text}");
+}
+
+#[test]
+fn who_waits_to_be_named_by_others_does_so_when_a_suspect_is_cleared() {
+    let mut bench = Bench::new(2, 0);
+    bench.join(1);
+    bench.flows.0 = crowd();
+    bench.join(2);
+    bench.pass(Duration::from_millis(1));
+    bench.disconnect(2);
+    bench.answer_redial(2, 2, FromNode::Hello(hello(2)));
+    let text = bench.live(&[1, 2], Duration::from_secs(4));
+    assert!(text.contains("] left 0\n"), "{text}");
+}
+
+#[test]
+fn nothing_drains_at_a_node_that_is_lost() {
+    let mut bench = Bench::new(3, 0);
+    bench.join(1);
+    bench.join(2);
+    bench.join(3);
+    // It has just been established, and would be named.
+    bench.flows.0 = vec![(route(2), SessionId(1), browser_flow(1001, FlowPhase::Established, 0))];
+    bench.disconnect(1);
+    bench.refuse_redial(1);
+    let text = bench.live(&[2, 3], DRAIN + HEARTBEAT);
+    assert!(!text.contains("reconnect 2"), "{text}");
+}
+
+#[test]
+fn a_node_that_comes_again_before_it_has_left_is_told_to_wait() {
+    let mut bench = Bench::new(2, 0);
+    bench.join(1);
+    bench.flows.0 = vec![(route(1), SessionId(1), browser_flow(1001, FlowPhase::Established, 0))];
+    bench.join(2);
+    bench.say(1, FromNode::Leave);
+    bench.open(3);
+    assert_eq!(bench.say(3, FromNode::Hello(hello(1))), "n3 <- error NameTaken\nn3 closed\n");
 }
 
 #[test]

@@ -35,6 +35,7 @@ fn addresses_are_held_by_one_node_and_names_have_a_form() {
     assert_eq!(refused(&|hello| hello.name = String::new()), "n2 <- error Malformed\nn2 closed\n");
     assert_eq!(refused(&|hello| hello.name = "a\nb".into()), "n2 <- error Malformed\nn2 closed\n");
     assert_eq!(refused(&|hello| hello.name = "x".repeat(65)), "n2 <- error Malformed\nn2 closed\n");
+    assert!(!refused(&|hello| hello.name = "x".repeat(64)).contains("error"));
 }
 
 #[test]

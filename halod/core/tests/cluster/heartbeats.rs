@@ -62,7 +62,7 @@ fn beats_are_answered_where_they_came_from() {
     let mut bench = Bench::new(2, 0);
     bench.join(1);
     bench.beat_from(1, 1, 1, 1);
-    assert_eq!(bench.outputs(), "beat to 10.0.0.1:5001\n", "the first at once");
+    assert_eq!(bench.outputs(), "beat 1 to 10.0.0.1:5001\n", "the first at once");
     bench.beat_from(1, 1, 1, 2);
-    assert_eq!(bench.pass(HEARTBEAT), "beat to 10.0.0.1:5001\n");
+    assert_eq!(bench.pass(2 * HEARTBEAT), "beat 2 to 10.0.0.1:5001\nbeat 3 to 10.0.0.1:5001\n");
 }
