@@ -24,7 +24,7 @@ use crate::netlink::{error_of, messages};
 const DELETIONS_PER_SEND: usize = 128;
 
 /// A socket to connection tracking, in the network namespace of the thread that opened it.
-pub(crate) struct Conntrack {
+pub struct Conntrack {
     socket: Socket,
     timeouts: Timeouts,
     /// The number of the last message, by which its answers are known: what is left of the answers to another counts for
@@ -38,7 +38,7 @@ impl Conntrack {
     /// # Errors
     ///
     /// There are no netlink sockets, or the kernel has no connection tracking.
-    pub(crate) fn open() -> io::Result<Self> {
+    pub fn open() -> io::Result<Self> {
         const RECEIVE_BUFFER: usize = 4 << 20;
         let mut socket = Socket::new(NETLINK_NETFILTER)?;
         socket.bind_auto()?;
@@ -56,7 +56,7 @@ impl Conntrack {
     /// # Errors
     ///
     /// The kernel does not answer, or refuses: CAP_NET_ADMIN is missing.
-    pub(crate) fn entries(&mut self, is_service: impl Fn(&FlowKey) -> bool) -> io::Result<Vec<Entry>> {
+    pub fn entries(&mut self, is_service: impl Fn(&FlowKey) -> bool) -> io::Result<Vec<Entry>> {
         let sequence = self.next();
         self.socket.send(&message::dump(sequence), 0)?;
         let mut entries = Vec::new();
@@ -82,7 +82,7 @@ impl Conntrack {
     /// # Errors
     ///
     /// The kernel does not answer, or refuses.
-    pub(crate) fn is_tracked(&mut self, source: SocketAddr, destination: SocketAddr) -> io::Result<bool> {
+    pub fn is_tracked(&mut self, source: SocketAddr, destination: SocketAddr) -> io::Result<bool> {
         let sequence = self.next();
         self.socket.send(&message::question(sequence, source, destination), 0)?;
         let mut replies = Vec::with_capacity(8 * 1024);
@@ -106,7 +106,7 @@ impl Conntrack {
     /// # Errors
     ///
     /// The first reason why the kernel refused one.
-    pub(crate) fn delete(&mut self, flows: &[FlowKey]) -> io::Result<()> {
+    pub fn delete(&mut self, flows: &[FlowKey]) -> io::Result<()> {
         let mut outcome = Ok(());
         for chunk in flows.chunks(DELETIONS_PER_SEND) {
             let messages: Vec<u8> = chunk.iter().flat_map(|flow| message::deletion(self.next(), flow)).collect();

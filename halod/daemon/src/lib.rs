@@ -9,7 +9,7 @@ pub mod check;
 mod cli;
 mod clock;
 pub mod config;
-mod conntrack;
+pub mod conntrack;
 mod control;
 mod kernel;
 mod masquerade;

@@ -13,6 +13,8 @@ use libtest_mimic::Arguments;
 
 #[path = "nft/changes.rs"]
 mod changes;
+#[path = "nft/conntrack.rs"]
+mod conntrack;
 #[path = "nft/listener.rs"]
 mod listener;
 #[path = "nft/loopback.rs"]
@@ -41,7 +43,7 @@ const QUEUE: u16 = 7;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let over_loopback = [rewrite::TESTS, steer_own::TESTS, steer_table::TESTS].concat();
+    let over_loopback = [rewrite::TESTS, steer_own::TESTS, steer_table::TESTS, conntrack::TESTS].concat();
     let over_tun = [steer_flows::TESTS, steer_strays::TESTS, steer_own::TESTS_OVER_TUN].concat();
     let mut trials = namespace::trials(&over_loopback);
     trials.extend(namespace::trials_that_need(router::tun_is_there, &over_tun));

@@ -247,6 +247,20 @@ fn who_waits_to_be_named_by_others_does_so_when_a_suspect_is_cleared() {
 }
 
 #[test]
+fn who_waits_to_be_named_does_so_when_another_node_is_lost() {
+    let mut bench = Bench::new(4, 0);
+    bench.join(1);
+    bench.flows.0 = crowd().into_iter().map(|(_, node, flow)| (route(4), node, flow)).collect();
+    bench.join(2);
+    bench.pass(Duration::from_millis(1));
+    bench.join(3);
+    bench.disconnect(3);
+    bench.refuse_redial(3);
+    let text = bench.live(&[1, 2], HEARTBEAT);
+    assert!(text.contains("reconnect 4 browser [203.0.113.1:1022,"), "{text}");
+}
+
+#[test]
 fn nothing_drains_at_a_node_that_is_lost() {
     let mut bench = Bench::new(3, 0);
     bench.join(1);

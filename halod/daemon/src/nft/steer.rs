@@ -223,6 +223,12 @@ fn chains(spec: &RulesSpec, queue: QueueExpression) -> Vec<Chain> {
 
 type Rule = (String, Expressions);
 
+/// What comes to the ports of one side at one address.
+fn service(address: IpAddr, ports: &RangeInclusive<u16>) -> Rule {
+    let matched = Expressions::new().destination(address).protocol(libc::IPPROTO_TCP);
+    (format!("{address} ports {}-{}", ports.start(), ports.end()), matched.destination_ports(ports))
+}
+
 /// Writes the rules, grouped by what they are for.
 struct RuleWriter<'a> {
     spec: &'a RulesSpec,
@@ -307,19 +313,13 @@ impl RuleWriter<'_> {
     }
 
     fn translations(&self) -> Vec<Rule> {
-        let rule = |(label, matched): Rule| {
-            FAMILIES.map(|family| {
-                let matched = matched.clone().family(family);
-                [
-                    (
-                        format!("translate {label} by mark"),
-                        matched.clone().translate_by_mark(family, marks(family).name),
-                    ),
-                    (format!("translate {label} by port"), matched.translate_by_port(family, ports(family).name)),
-                ]
-            })
+        let rule = |(address, ports_of_side): (IpAddr, &RangeInclusive<u16>)| {
+            let (family, (label, matched)) = (Family::of(address), service(address, ports_of_side));
+            let by_mark = matched.clone().translate_by_mark(family, marks(family).name);
+            let by_port = matched.translate_by_port(family, ports(family).name);
+            [(format!("translate {label} by mark"), by_mark), (format!("translate {label} by port"), by_port)]
         };
-        self.services().into_iter().flat_map(rule).flatten().collect()
+        self.address_and_ports().flat_map(rule).collect()
     }
 
     /// Only flows of this table: nodes reply to this host then.
@@ -332,11 +332,7 @@ impl RuleWriter<'_> {
     }
 
     fn services(&self) -> Vec<Rule> {
-        let service = |(address, ports): (IpAddr, &RangeInclusive<u16>)| {
-            let matched = Expressions::new().destination(address).protocol(libc::IPPROTO_TCP);
-            (format!("{address} ports {}-{}", ports.start(), ports.end()), matched.destination_ports(ports))
-        };
-        self.address_and_ports().map(service).collect()
+        self.address_and_ports().map(|(address, ports)| service(address, ports)).collect()
     }
 
     fn address_and_ports(&self) -> impl Iterator<Item = (IpAddr, &RangeInclusive<u16>)> {
