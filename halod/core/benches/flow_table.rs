@@ -2,6 +2,8 @@
 //!
 //! `cargo bench -p halod-core --bench flow_table`; `docs/performance.md` keeps the figures.
 
+#![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "a bench has a clock, and asks for its memory")]
+
 use std::fs;
 use std::hint::black_box;
 use std::net::SocketAddr;

@@ -1,5 +1,7 @@
 //! Flows: TCP connections through HaloD, each pinned to the node that it started on.
 
+mod entry;
+mod index;
 mod phase;
 mod source_port;
 mod table;
@@ -8,9 +10,10 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+pub use entry::Flow;
 pub use phase::{FlowPhase, Progress, Sender};
 pub use source_port::SourcePorts;
-pub use table::{Flow, FlowTable, KnownFlow, NewFlow, NoRoom};
+pub use table::{FlowTable, KnownFlow, NewFlow, NoRoom};
 
 use crate::ids::{RouteId, Side};
 use crate::routing::SessionId;

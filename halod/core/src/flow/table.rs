@@ -2,14 +2,14 @@
 //!
 //! Bounded: a new flow takes the place of the oldest half-open one when the table is full.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::BuildHasher;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use foldhash::quality::SeedableRandomState;
 use slab::Slab;
 
+use super::entry::{Flow, Neighbours, Sent};
+use super::index::Index;
 use super::phase::{Phase, Progress, Sender};
 use super::source_port::{Disguise, SourcePorts};
 use super::{FlowKey, FlowPhase, FlowView, Flows};
@@ -17,117 +17,6 @@ use crate::ids::{RouteId, Side};
 use crate::routing::SessionId;
 use crate::time::Instant;
 use crate::wire::{TcpFlags, TcpPacket};
-
-/// How far the sequence number of an RST may be from the last byte that was forwarded.
-const RESET_DISTANCE_MAX: u32 = 1 << 20;
-
-/// A connection and where its packets go.
-#[derive(Debug)]
-pub struct Flow {
-    /// The browser or app.
-    pub client: SocketAddr,
-    /// The service address and port that it connected to.
-    pub service: SocketAddr,
-    /// The node's address that it is pinned to.
-    pub node: SocketAddr,
-    /// The node's registration.
-    pub session: SessionId,
-    /// The route of the service port.
-    pub route: RouteId,
-    /// The side of the service port.
-    pub side: Side,
-    disguise: Disguise,
-    phase: Phase,
-    /// The sequence number of the SYN that began it, if it passed here.
-    syn_sequence: Option<u32>,
-    /// The handshake was completed, whatever has become of the connection since.
-    was_established: bool,
-    /// The packet that began it, as the client sent it, until the node has answered.
-    syn: Option<Box<[u8]>>,
-    /// The sequence number after the last byte that each end sent, as far as it was forwarded.
-    sent: Sent,
-    last_active: Instant,
-    /// When the table looks at the flow again; it is dropped then if it was silent for long enough.
-    due: Instant,
-    neighbours: Neighbours,
-}
-
-impl Flow {
-    /// Which flow it is.
-    pub fn key(&self) -> FlowKey {
-        FlowKey { client: self.client, service: self.service }
-    }
-
-    /// The client as the node sees it.
-    pub fn peer(&self) -> SocketAddr {
-        self.disguise.peer
-    }
-
-    /// What a packet to or from the node carries as the client between the hooks: the client's own address with the
-    /// port that the node sees.
-    pub fn transit(&self) -> SocketAddr {
-        self.disguise.transit
-    }
-
-    /// How far the connection has come.
-    pub fn phase(&self) -> FlowPhase {
-        self.phase.seen_from_outside()
-    }
-
-    /// Whether HaloD itself has ended it: whoever still sends on it is told so.
-    pub fn is_refused(&self) -> bool {
-        self.phase == Phase::Refused
-    }
-
-    /// Whether `syn` is a copy of the one that began it, and was delivered late: its client has gone beyond it.
-    pub fn is_late_copy(&self, syn: &TcpPacket<'_>) -> bool {
-        self.was_established && self.syn_sequence == Some(syn.sequence())
-    }
-
-    /// Whether an RST may be from who it says: one far from where the stream is, or damaged, is forwarded like any
-    /// packet and believed by nobody (RFC 5961, section 3).
-    fn may_believe(&self, sender: Sender, packet: &TcpPacket<'_>) -> bool {
-        let sent = match sender {
-            Sender::Client => self.sent.by_client,
-            Sender::Node if self.phase == Phase::SynSent => None,
-            Sender::Node => self.sent.by_node,
-        };
-        let distance = |sent: u32| packet.sequence().wrapping_sub(sent).cast_signed().unsigned_abs();
-        sent.is_none_or(|sent| distance(sent) <= RESET_DISTANCE_MAX) && packet.checksum_ok()
-    }
-
-    /// What the client will accept next, if nothing that was forwarded to it is lost or under way; `None` if the plane
-    /// has seen nothing of it.
-    pub fn next_to_client(&self) -> Option<u32> {
-        self.sent.by_node
-    }
-
-    /// What the node will accept next, likewise.
-    pub fn next_to_node(&self) -> Option<u32> {
-        self.sent.by_client
-    }
-}
-
-/// How far the two streams of a flow have come.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Sent {
-    by_client: Option<u32>,
-    by_node: Option<u32>,
-}
-
-impl Sent {
-    /// Takes in a segment that ends before sequence number `end`. Sequence numbers wrap (RFC 9293, 3.4).
-    fn advance(&mut self, sender: Sender, end: u32, is_first: bool) {
-        let sent = match sender {
-            Sender::Client => &mut self.by_client,
-            Sender::Node => &mut self.by_node,
-        };
-        let is_ahead = |sent: u32| end.wrapping_sub(sent).cast_signed() > 0;
-        if is_first || sent.is_none_or(is_ahead) {
-            *sent = Some(end);
-        }
-    }
-}
 
 /// A flow that is to begin.
 #[derive(Debug, Clone, Copy)]
@@ -178,23 +67,11 @@ pub enum NoRoom {
     PortsTaken,
 }
 
-/// The flows of one route at one node form a ring of places; a place points at its neighbours.
-#[derive(Debug, Clone, Copy, Default)]
-struct Neighbours {
-    before: usize,
-    after: usize,
-}
-
-type Ends = (SocketAddr, SocketAddr);
-
 /// All flows of a data plane.
 #[derive(Debug)]
 pub struct FlowTable {
     flows: Slab<Flow>,
-    /// (client, service) to the place of the flow.
-    by_client: HashMap<Ends, usize, SeedableRandomState>,
-    /// (peer, node), and (transit, node) where that differs, to the place of the flow.
-    by_node: HashMap<Ends, usize, SeedableRandomState>,
+    index: Index,
     /// One flow of each route at each node that has any: where to start on the ring.
     rings: BTreeMap<(SessionId, RouteId), usize>,
     /// When to look at each flow again, half-open ones apart: the first of them is the oldest.
@@ -208,11 +85,9 @@ impl FlowTable {
     /// An empty table of at most `flows_max` flows. `seed` keeps others from predicting its hashes; `source_ports`
     /// are given to flows that cannot keep their own.
     pub fn new(flows_max: usize, source_ports: SourcePorts, seed: u64) -> Self {
-        let hasher = SeedableRandomState::with_seed(seed, foldhash::SharedSeed::global_fixed());
         Self {
             flows: Slab::new(),
-            by_client: HashMap::with_hasher(hasher.clone()),
-            by_node: HashMap::with_hasher(hasher),
+            index: Index::new(seed),
             rings: BTreeMap::new(),
             half_open_due: BTreeSet::new(),
             due: BTreeSet::new(),
@@ -233,17 +108,21 @@ impl FlowTable {
 
     /// The flow that a client's packet belongs to.
     pub fn sent_by_client(&self, client: SocketAddr, service: SocketAddr) -> Option<&Flow> {
-        self.by_client.get(&(client, service)).map(|&place| &self.flows[place])
+        self.place(client, service).map(|place| &self.flows[place])
     }
 
     /// The flow of a packet between `peer`, a client as the node sees it or as it is in transit, and `node`.
     pub fn seen_by_node(&self, peer: SocketAddr, node: SocketAddr) -> Option<&Flow> {
-        self.by_node.get(&(peer, node)).map(|&place| &self.flows[place])
+        self.index.seen_by_node(&self.flows, peer, node).map(|place| &self.flows[place])
+    }
+
+    fn place(&self, client: SocketAddr, service: SocketAddr) -> Option<usize> {
+        self.index.sent_by_client(&self.flows, client, service)
     }
 
     /// Notes a packet of a flow, as it was sent.
     pub fn note(&mut self, now: Instant, key: FlowKey, sender: Sender, packet: &TcpPacket<'_>) {
-        let Some(&place) = self.by_client.get(&(key.client, key.service)) else { return };
+        let Some(place) = self.place(key.client, key.service) else { return };
         let flow = &mut self.flows[place];
         flow.last_active = now;
         if packet.flags().contains(TcpFlags::RST) && !flow.may_believe(sender, packet) {
@@ -257,7 +136,7 @@ impl FlowTable {
 
     /// Keeps the packet that began a flow, so that it can be decided anew.
     pub fn keep_syn(&mut self, key: FlowKey, syn: &[u8]) {
-        if let Some(&place) = self.by_client.get(&(key.client, key.service)) {
+        if let Some(place) = self.place(key.client, key.service) {
             self.flows[place].syn = Some(syn.into());
         }
     }
@@ -268,8 +147,9 @@ impl FlowTable {
         self.visit_node(node, &mut |flow| keys.extend((flow.phase == FlowPhase::HalfOpen).then_some(flow.key)));
         let mut syns = Vec::new();
         for key in keys {
-            let place = self.by_client[&(key.client, key.service)];
-            if let Some(syn) = self.flows[place].syn.take() {
+            if let Some(place) = self.place(key.client, key.service)
+                && let Some(syn) = self.flows[place].syn.take()
+            {
                 self.remove_at(place);
                 syns.push(syn);
             }
@@ -279,7 +159,7 @@ impl FlowTable {
 
     /// HaloD ends a flow. Returns it, if it was there and had not ended.
     pub fn refuse(&mut self, now: Instant, key: FlowKey) -> Option<&Flow> {
-        let &place = self.by_client.get(&(key.client, key.service))?;
+        let place = self.place(key.client, key.service)?;
         if self.flows[place].phase() == FlowPhase::Ended {
             return None;
         }
@@ -328,7 +208,7 @@ impl FlowTable {
         let KnownFlow { key: FlowKey { client, service }, node, session, route, side, peer, progress, idle } = *known;
         self.remove(client, service);
         let (disguise, phase) = (Disguise { peer, transit: peer }, Phase::from(progress));
-        if let Some(&place) = self.by_node.get(&(peer, node)) {
+        if let Some(place) = self.index.seen_by_node(&self.flows, peer, node) {
             if self.flows[place].phase() != FlowPhase::Ended {
                 return;
             }
@@ -361,10 +241,9 @@ impl FlowTable {
         let place = self.flows.vacant_key();
         flow.neighbours = self.link((flow.session, flow.route), place);
         self.queue(flow.phase).insert((flow.due, place));
-        self.by_client.insert((flow.client, flow.service), place);
-        self.by_node.insert((flow.disguise.peer, flow.node), place);
-        self.by_node.insert((flow.disguise.transit, flow.node), place);
-        self.flows.insert(flow)
+        self.flows.insert(flow);
+        self.index.insert(&self.flows, place);
+        place
     }
 
     /// Whether any flow is pinned to `node`.
@@ -375,7 +254,7 @@ impl FlowTable {
 
     /// Drops the flow between `client` and `service`, if there is one.
     pub fn remove(&mut self, client: SocketAddr, service: SocketAddr) {
-        if let Some(&place) = self.by_client.get(&(client, service)) {
+        if let Some(place) = self.place(client, service) {
             self.remove_at(place);
         }
     }
@@ -429,7 +308,7 @@ impl FlowTable {
         };
         let is_free = |port| {
             let Disguise { peer, transit } = with_port(port);
-            let is_taken = |client| self.by_node.contains_key(&(client, new.node)) && !mutant!(SourcePortsCollide);
+            let is_taken = |client| self.seen_by_node(client, new.node).is_some() && !mutant!(SourcePortsCollide);
             !is_taken(peer) && !is_taken(transit)
         };
         let own = new.client.port();
@@ -437,7 +316,7 @@ impl FlowTable {
         if may_keep && is_free(own) {
             return Some(with_port(own));
         }
-        let hash = self.by_client.hasher().hash_one((new.client, new.service));
+        let hash = self.index.hash((new.client, new.service));
         self.source_ports.find(hash, is_free).map(with_port)
     }
 
@@ -456,9 +335,7 @@ impl FlowTable {
     fn remove_at(&mut self, place: usize) {
         let flow = self.flows.remove(place);
         self.queue(flow.phase).remove(&(flow.due, place));
-        self.by_client.remove(&(flow.client, flow.service));
-        self.by_node.remove(&(flow.disguise.peer, flow.node));
-        self.by_node.remove(&(flow.disguise.transit, flow.node));
+        self.index.remove(&flow, place);
         let Neighbours { before, after } = flow.neighbours;
         let ring = (flow.session, flow.route);
         if after == place {
