@@ -226,10 +226,10 @@ impl Cluster {
             self.sessions.get_mut(&session).expect("a token belongs to a session").hear(now, from, beat)
         });
         match (heard, session) {
+            (Beat::Counted, Some((node, _))) => self.expect_beat(node),
             (Beat::First, Some((node, _))) => {
                 // From now on it may be silent for less long.
-                self.silences.retain(|&(_, other)| other != node);
-                self.silences.insert((now + self.silence_max(), node));
+                self.expect_beat(node);
                 // It waits for an answer before it counts the silence of this end.
                 if let Some((to, beat)) = self.session_mut(node).next_beat() {
                     self.outputs.push_back(Output::Beat(to, ToNode::Heartbeat(beat)));
@@ -309,10 +309,21 @@ impl Cluster {
             if silent_at <= now {
                 silent.push((node, Loss::Silent));
             } else {
-                self.silences.insert((silent_at, node));
+                self.expect_beat(node);
             }
         }
         silent
+    }
+
+    /// Has it seen again when this node is silent for too long from now on. Each heartbeat does: a set that was in order
+    /// only when it is looked at would wake the driver for each node, thousands of times a second.
+    fn expect_beat(&mut self, node: SessionId) {
+        let silence_max = self.silence_max();
+        let session = self.session_mut(node);
+        let due = session.silent_at(silence_max);
+        let former = std::mem::replace(&mut session.silence_due, due);
+        self.silences.remove(&(former, node));
+        self.silences.insert((due, node));
     }
 
     fn receive_in_session(&mut self, now: Instant, session: SessionId, conn: ConnId, message: &FromNode) {
@@ -419,7 +430,7 @@ impl Cluster {
         if self.sessions_by_token.get(&session.token) == Some(&id) {
             self.sessions_by_token.remove(&session.token);
         }
-        self.silences.retain(|&(_, other)| other != id);
+        self.silences.remove(&(session.silence_due, id));
         self.reserve.retain(|&waiting| waiting != id);
         self.leaving.remove(&id);
         self.drains.forget(id);

@@ -6,7 +6,7 @@
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use halod_core::protocol::{DecodeError, FromNode, LineBuffer, decode_from_node};
 use halod_core::routing::SessionId;
 use nix::sys::socket::{setsockopt, sockopt};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
@@ -32,9 +32,11 @@ const WAITING_MAX: usize = 4096;
 /// What the kernel keeps of them meanwhile, in bytes: it counts some 800 for a heartbeat. Its default is full after 13 ms of
 /// 2,048 nodes that send one every 100 ms.
 const RECEIVE_BUFFER: usize = WAITING_MAX * 1024;
-/// How long datagrams wait to be read together after some were read. Of 20,000 a second each would otherwise wake the
-/// loop, and a heartbeat is as good a millisecond later: whatever waits is read before a node is called silent.
-const DATAGRAM_PAUSE: Duration = Duration::from_millis(1);
+/// How long datagrams wait to be read together while there are any, as a part of the time between heartbeats, and at most.
+/// Of 20,000 a second each would otherwise wake the loop. Whatever waits is read before a node is called silent, so this
+/// only makes its silence begin that much later.
+const DATAGRAM_PAUSE_PART: u32 = 20;
+const DATAGRAM_PAUSE_MAX: Duration = Duration::from_millis(5);
 
 /// What happened on the control port.
 pub(crate) enum Event {
@@ -54,34 +56,37 @@ pub(crate) struct ControlPort {
 
 struct DatagramSocket {
     address: SocketAddr,
+    /// It does not block.
     socket: Rc<UdpSocket>,
-    /// The same past the runtime; it does not block.
-    direct: std::net::UdpSocket,
 }
 
 impl ControlPort {
-    /// Binds TCP and UDP on each address and lets their events flow to `events`.
+    /// Binds TCP and UDP on each address and lets their events flow to `events`. `heartbeat` is the time from one to the next.
     ///
     /// # Errors
     ///
     /// An address cannot be bound; the message names it.
-    pub(crate) async fn open(addresses: &[SocketAddr], events: &mpsc::Sender<Event>) -> io::Result<Self> {
+    pub(crate) async fn open(
+        addresses: &[SocketAddr],
+        heartbeat: Duration,
+        events: &mpsc::Sender<Event>,
+    ) -> io::Result<Self> {
+        let pause = (heartbeat / DATAGRAM_PAUSE_PART).min(DATAGRAM_PAUSE_MAX);
         let named = |address: SocketAddr| {
             move |error: io::Error| io::Error::new(error.kind(), format!("control address {address}: {error}"))
         };
         let mut udp = Vec::new();
         for &address in addresses {
             let listener = TcpListener::bind(address).await.map_err(named(address))?;
-            let direct = std::net::UdpSocket::bind(address).map_err(named(address))?;
-            direct.set_nonblocking(true)?;
+            let socket = Rc::new(UdpSocket::bind(address).map_err(named(address))?);
+            socket.set_nonblocking(true)?;
             // Where this is not permitted, in a user namespace, the size is what the system allows to everybody.
-            if setsockopt(&direct, sockopt::RcvBufForce, &RECEIVE_BUFFER).is_err() {
-                setsockopt(&direct, sockopt::RcvBuf, &RECEIVE_BUFFER)?;
+            if setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER).is_err() {
+                setsockopt(&socket, sockopt::RcvBuf, &RECEIVE_BUFFER)?;
             }
-            let socket = Rc::new(UdpSocket::from_std(direct.try_clone()?)?);
             tokio::task::spawn_local(accept(listener, events.clone()));
-            tokio::task::spawn_local(receive(Rc::clone(&socket), events.clone()));
-            udp.push(DatagramSocket { address, socket, direct });
+            tokio::task::spawn_local(receive(Rc::clone(&socket), pause, events.clone()));
+            udp.push(DatagramSocket { address, socket });
         }
         Ok(Self { udp })
     }
@@ -89,25 +94,13 @@ impl ControlPort {
     /// The datagrams that have arrived and not been read, [`WAITING_MAX`] of a socket at most: the kernel is asked, for the
     /// runtime hears of them only when it looks.
     pub(crate) fn waiting_datagrams(&self) -> Vec<Event> {
-        let mut buffer = [0; DATAGRAM_MAX];
-        let mut waiting = Vec::new();
-        for DatagramSocket { direct, .. } in &self.udp {
-            for _ in 0..WAITING_MAX {
-                match direct.recv_from(&mut buffer) {
-                    Ok((length, from)) => waiting.push(Event::Datagram(from, decode_from_node(&buffer[..length]))),
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                    // An ICMP error for an earlier heartbeat; what waits behind it is read all the same.
-                    Err(_) => {}
-                }
-            }
-        }
-        waiting
+        self.udp.iter().flat_map(|own| waiting(&own.socket).take(WAITING_MAX)).collect()
     }
 
     /// Sends a datagram; one that cannot be sent at once is lost, like any datagram.
     pub(crate) fn send_datagram(&self, to: SocketAddr, bytes: &[u8]) {
         if let Some(DatagramSocket { socket, .. }) = self.udp.iter().find(|own| own.address.is_ipv4() == to.is_ipv4())
-            && let Err(error) = socket.try_send_to(bytes, to)
+            && let Err(error) = socket.send_to(bytes, to)
         {
             tracing::trace!(%to, %error, "a heartbeat was not sent");
         }
@@ -186,19 +179,38 @@ async fn accept(listener: TcpListener, events: mpsc::Sender<Event>) {
     }
 }
 
-async fn receive(socket: Rc<UdpSocket>, events: mpsc::Sender<Event>) {
+/// Datagrams that have arrived.
+fn waiting(socket: &UdpSocket) -> impl Iterator<Item = Event> {
     let mut buffer = [0; DATAGRAM_MAX];
-    loop {
-        // An ICMP error for an earlier heartbeat shows here; the next datagram is read all the same.
-        let Ok((length, from)) = socket.recv_from(&mut buffer).await else { continue };
-        let mut next = Some((length, from));
-        while let Some((length, from)) = next {
-            if events.send(Event::Datagram(from, decode_from_node(&buffer[..length]))).await.is_err() {
-                return;
+    std::iter::from_fn(move || {
+        loop {
+            match socket.recv_from(&mut buffer) {
+                Ok((length, from)) => return Some(Event::Datagram(from, decode_from_node(&buffer[..length]))),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
+                // An ICMP error for an earlier heartbeat; what waits behind it is read all the same.
+                Err(_) => {}
             }
-            next = socket.try_recv_from(&mut buffer).ok();
         }
-        tokio::time::sleep(DATAGRAM_PAUSE).await;
+    })
+}
+
+async fn receive(socket: Rc<UdpSocket>, pause: Duration, events: mpsc::Sender<Event>) {
+    loop {
+        // The runtime is woken by each datagram that comes, and so watches only as long as there is none.
+        if let Ok(watched) = socket.try_clone().and_then(tokio::net::UdpSocket::from_std) {
+            let _ = watched.readable().await;
+        }
+        let mut are_any = true;
+        while are_any {
+            are_any = false;
+            for event in waiting(&socket) {
+                are_any = true;
+                if events.send(event).await.is_err() {
+                    return;
+                }
+            }
+            tokio::time::sleep(pause).await;
+        }
     }
 }
 
@@ -309,9 +321,11 @@ mod tests {
     async fn datagrams_that_wait_are_read_before_the_runtime_hears_of_them() {
         let local = tokio::task::LocalSet::new();
         let (events, mut inbox) = mpsc::channel(8);
-        let open = async { ControlPort::open(&["127.0.0.1:0".parse().unwrap()], &events).await.unwrap() };
+        let open = async {
+            ControlPort::open(&["127.0.0.1:0".parse().unwrap()], Duration::from_secs(1), &events).await.unwrap()
+        };
         let port = local.run_until(open).await;
-        let node = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let node = UdpSocket::bind("127.0.0.1:0").unwrap();
         for text in ["one", "two"] {
             node.send_to(text.as_bytes(), port.udp[0].socket.local_addr().unwrap()).unwrap();
         }

@@ -17,7 +17,7 @@ use halod_core::time::Instant;
 use crate::config::Config;
 use crate::conntrack::Conntrack;
 use crate::masquerade::Masquerades;
-use crate::nft::{LastRules, Rules, RulesSpec, SteerRules};
+use crate::nft::{LastRules, Rules, RulesError, RulesSpec, SteerRules};
 use crate::plane::SharedPlane;
 
 /// The kernel, as the plane needs it.
@@ -57,15 +57,14 @@ impl Kernel {
     /// Puts a routing into force, in the plane and in the kernel.
     pub(crate) fn publish(&mut self, now: Instant, plane: &SharedPlane, routing: Arc<Routing>) {
         match self {
-            // The kernel learns a node's addresses before the first packet can go there, and forgets them after the last.
+            // The kernel learns a node's addresses before the first packet can go there, and forgets them some time after the
+            // last.
             Self::Rewrite { rules, masquerades } => {
-                let members: BTreeSet<SocketAddr> =
-                    routing.members.values().flat_map(|member| member.service_addresses()).collect();
-                let known = node_addresses(plane);
-                set_nodes(rules, &known.union(&members).copied().collect());
-                let masquerades = masquerades.as_mut().map(|known| known.towards(&members)).unwrap_or_default();
+                let members = || routing.members.values().flat_map(|member| member.service_addresses());
+                report(rules.add_nodes(members()));
+                let masquerades =
+                    masquerades.as_mut().map(|known| known.towards(&members().collect())).unwrap_or_default();
                 plane.lock().publish(now, routing, masquerades);
-                set_nodes(rules, &node_addresses(plane));
             }
             // Behind the lock, so that no verdict has a mark that the kernel does not know yet.
             Self::Steer { rules, .. } => {
@@ -106,7 +105,7 @@ impl Kernel {
     /// About once a second, after the plane has dropped flows.
     pub(crate) fn keep_house(&mut self, plane: &SharedPlane) {
         match self {
-            Self::Rewrite { rules, .. } => set_nodes(rules, &node_addresses(plane)),
+            Self::Rewrite { rules, .. } => report(rules.set_nodes(&node_addresses(plane))),
             Self::Steer { .. } => self.carry_out(plane),
         }
     }
@@ -159,8 +158,8 @@ fn node_addresses(plane: &SharedPlane) -> BTreeSet<SocketAddr> {
     }
 }
 
-fn set_nodes(rules: &mut Rules, addresses: &BTreeSet<SocketAddr>) {
-    if let Err(error) = rules.set_nodes(addresses) {
+fn report(outcome: Result<(), RulesError>) {
+    if let Err(error) = outcome {
         tracing::error!(%error, "the kernel did not take the nodes' addresses; replies may not be translated");
     }
 }

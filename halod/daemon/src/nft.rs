@@ -70,6 +70,23 @@ impl Rules {
         Ok(Self { socket, table: table::table_name(spec.queue), nodes: BTreeSet::new() })
     }
 
+    /// Adds service addresses of nodes, as far as they are not known, in one transaction.
+    ///
+    /// # Errors
+    ///
+    /// [`RulesError`]; none of them is in force then.
+    pub fn add_nodes(&mut self, nodes: impl Iterator<Item = SocketAddr>) -> Result<(), RulesError> {
+        let added: Vec<SocketAddr> = nodes.filter(|node| !self.nodes.contains(node)).collect();
+        if added.is_empty() {
+            return Ok(());
+        }
+        let mut transaction = Transaction::new();
+        rewrite::add_nodes(&mut transaction, &self.table, &added);
+        transaction.commit(&self.socket)?;
+        self.nodes.extend(added);
+        Ok(())
+    }
+
     /// Makes `nodes` the service addresses of nodes, whose packets are queued. Costs the difference to those before,
     /// and is one transaction.
     ///

@@ -34,6 +34,8 @@ use crate::record::{RecordFile, Recorder, Recording};
 
 /// Events of the control port that may wait for the loop; peers are not read while it is full.
 const EVENTS_MAX: usize = 1024;
+/// Events that are handled before what comes of them is carried out.
+const EVENTS_AT_ONCE: usize = 64;
 
 /// Runs the daemon until SIGTERM or SIGINT. After SIGTERM the rules of the `steer` plane stay in force. Logs to standard
 /// error, at the level that `RUST_LOG` says, or INFO. What the core is told is appended to the file `record`, if there is
@@ -88,6 +90,7 @@ async fn serve(config: &Config, record: Option<&Path>) -> anyhow::Result<()> {
 
     let mut housekeeping = tokio::time::interval(Duration::from_secs(1));
     housekeeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut happened = Vec::with_capacity(EVENTS_AT_ONCE);
     let is_left_in_force = loop {
         daemon.carry_out();
         let deadline = daemon.clock.timer(daemon.deadline());
@@ -107,7 +110,10 @@ async fn serve(config: &Config, record: Option<&Path>) -> anyhow::Result<()> {
                 daemon.timeout();
             }
             _ = housekeeping.tick() => daemon.keep_house(),
-            Some(event) = inbox.recv() => daemon.handle(event),
+            // Of thousands of nodes there are thousands of heartbeats a second: not each is worth another look at the clock.
+            1.. = inbox.recv_many(&mut happened, EVENTS_AT_ONCE) => {
+                happened.drain(..).for_each(|event| daemon.handle(event));
+            }
         }
     };
     if is_left_in_force {
@@ -149,7 +155,7 @@ impl Daemon {
         let cluster = config.cluster(own_addresses()?);
         let answerer = Answerer::open().context("raw sockets cannot be opened (try `halod check`)")?;
         // No event of it is handled before everything is in place for a node that is let in.
-        let control = ControlPort::open(&config.control, &events).await?;
+        let control = ControlPort::open(&config.control, config.heartbeat, &events).await?;
         let cannot_record = |path: &Path| format!("{} cannot be written", path.display());
         let file = record.map(|path| RecordFile::open(path).with_context(|| cannot_record(path))).transpose()?;
         // The rules stay in force unless they are removed.

@@ -112,10 +112,10 @@ impl Cluster {
         if let Some(former) = self.sessions.get(&node) {
             session.place = former.place;
         }
-        self.silences.insert((session.silent_at(self.silence_max()), node));
         self.sessions_by_conn.insert(conn, node);
         self.sessions_by_token.insert(greeting.token, node);
         self.sessions.insert(node, session);
+        self.expect_beat(node);
         if former.is_some() {
             self.welcome_back(node);
         } else if hold > Duration::ZERO {
@@ -252,6 +252,7 @@ impl Session {
             suspicion: None,
             welcomed: false,
             last_heard: now,
+            silence_due: now,
             peer,
             beats_from: None,
             seq_heard: 0,

@@ -163,6 +163,7 @@ impl Session {
             suspicion: None,
             welcomed: false,
             last_heard: now,
+            silence_due: now,
             peer: address.ip(),
             beats_from: None,
             seq_heard: 0,

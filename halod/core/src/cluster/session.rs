@@ -42,6 +42,8 @@ pub(super) struct Session {
     /// `welcome` was sent, so changes are told by messages of their own.
     pub(super) welcomed: bool,
     pub(super) last_heard: Instant,
+    /// Its entry in [`Cluster::silences`](super::Cluster).
+    pub(super) silence_due: Instant,
     /// The host of the control connection; heartbeats from another are forged.
     pub(super) peer: IpAddr,
     /// Where the last heartbeat came from and HaloD's go to.

@@ -78,6 +78,7 @@ impl Rewrite {
         self.departed.extend(gone.iter().map(|node| (*node, Arc::clone(&former.members[node]))));
         let came: Vec<Arc<Member>> = self.routing.members.values().cloned().collect();
         for member in came.iter().filter(|member| !former.members.contains_key(&member.session)) {
+            self.node_addresses.extend(member.service_addresses());
             if !mutant!(LeftoversNotCleared) {
                 self.clear_leftovers(now, member);
             }
@@ -85,7 +86,6 @@ impl Rewrite {
         self.masquerades = masquerades;
         let answered_for = if mutant!(UnansweredSynsForgotten) { &[][..] } else { &gone };
         let unanswered: Vec<_> = answered_for.iter().flat_map(|&node| self.flows.take_unanswered(node)).collect();
-        self.review_addresses();
         for syn in self.held.take().map(Vec::into_boxed_slice).chain(unanswered) {
             self.decide_held(now, &mut syn.into_vec());
         }
@@ -153,7 +153,9 @@ impl Rewrite {
     /// Drops flows that have been silent for too long. Call it about once a second.
     pub fn expire(&mut self, now: Instant) {
         self.flows.expire(now);
-        self.review_addresses();
+        if self.departed.extract_if(.., |&node, _| !self.flows.has_flows_of(node)).count() > 0 {
+            self.review_addresses();
+        }
     }
 
     /// Every address whose packets have to pass here: those that registered nodes serve, and departed ones as long as
@@ -182,7 +184,6 @@ impl Rewrite {
     }
 
     fn review_addresses(&mut self) {
-        self.departed.retain(|&node, _| self.flows.has_flows_of(node));
         let members = self.routing.members.values().chain(self.departed.values());
         self.node_addresses = members.flat_map(|member| member.service_addresses()).collect();
     }

@@ -72,6 +72,9 @@ impl SteerRules {
     ///
     /// [`RulesError`]; nothing has changed then, and these changes are part of the next.
     pub fn apply(&mut self, changes: Changes) -> Result<(), RulesError> {
+        if changes.is_empty() && self.refused.is_empty() {
+            return Ok(());
+        }
         let mut all = std::mem::take(&mut self.refused);
         all.extend(changes);
         let changes = all.beyond(&self.known);
