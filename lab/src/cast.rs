@@ -240,6 +240,7 @@ pub fn daemon_config(router: &Router) -> String {
          control = [\"{control}\"]\n\
          plane = \"{plane}\"\n\
          masquerade = {masquerade}\n\
+         {queue_len}\
          [cluster]\n\
          reserve = {reserve}\n\
          heartbeat = \"{heartbeat}ms\"\n\
@@ -254,6 +255,7 @@ pub fn daemon_config(router: &Router) -> String {
         control = addresses::control(),
         plane = router.plane.unwrap_or_default(),
         masquerade = router.masquerade,
+        queue_len = optional("queue_len", router.queue_len.map(|length| length.to_string())),
         reserve = router.reserve,
         heartbeat = router.heartbeat.as_millis(),
         misses = router.misses,

@@ -150,6 +150,8 @@ pub struct Router {
     pub misses: u32,
     /// How long a moved route may drain.
     pub drain: Duration,
+    /// How many first packets may wait for the daemon, at least 1; the daemon's own default if `None`.
+    pub queue_len: Option<u32>,
     /// Whether nodes see the router's address instead of the client's.
     pub masquerade: bool,
     /// How browsers and apps reach the service.

@@ -166,7 +166,7 @@ control = ["10.2.0.1:7000"]
             plane: PlaneKind::Steer,
             masquerade: false,
             queue: 0,
-            queue_len: 64,
+            queue_len: 1024,
             every_packet: false,
             reserve: 1,
             heartbeat: Duration::from_millis(100),

@@ -9,7 +9,7 @@ use anyhow::Context;
 use halod_core::flow::FlowKey;
 use halod_core::ids::Side;
 use halod_core::last_table::LastTable;
-use halod_core::plane::PlaneKind;
+use halod_core::plane::{PlaneKind, Steer};
 use halod_core::routing::Routing;
 use halod_core::service::ServicePorts;
 use halod_core::time::Instant;
@@ -66,11 +66,15 @@ impl Kernel {
                     masquerades.as_mut().map(|known| known.towards(&members().collect())).unwrap_or_default();
                 plane.lock().publish(now, routing, masquerades);
             }
-            // Behind the lock, so that no verdict has a mark that the kernel does not know yet.
+            // No verdict has a mark that the kernel does not know yet. It takes its time for a change, and packets do not wait
+            // for that.
             Self::Steer { rules, .. } => {
-                let mut plane = plane.lock();
-                plane.publish(now, routing, [].into());
-                apply(rules, &mut plane);
+                if let Some(steer) = plane.lock().as_steer() {
+                    steer.prepare(&routing);
+                }
+                apply(rules, plane);
+                plane.lock().publish(now, routing, [].into());
+                apply(rules, plane);
             }
         }
     }
@@ -92,11 +96,8 @@ impl Kernel {
     /// Does what the plane wants of the kernel, before its own packets are sent.
     pub(crate) fn carry_out(&mut self, plane: &SharedPlane) {
         let Self::Steer { rules, conntrack, .. } = self else { return };
-        let mut plane = plane.lock();
-        apply(rules, &mut plane);
-        let Some(steer) = plane.as_steer() else { return };
-        let flows: Vec<FlowKey> = std::iter::from_fn(|| steer.poll_deletion()).collect();
-        drop(plane);
+        apply(rules, plane);
+        let flows: Vec<FlowKey> = plane.lock().as_steer().map(deletions).unwrap_or_default();
         if let Err(error) = conntrack.delete(&flows) {
             tracing::error!(%error, "the kernel did not forget the flows that were ended");
         }
@@ -164,9 +165,13 @@ fn report(outcome: Result<(), RulesError>) {
     }
 }
 
-fn apply(rules: &mut SteerRules, plane: &mut crate::plane::Plane) {
-    let Some(steer) = plane.as_steer() else { return };
-    if let Err(error) = rules.apply(steer.take_changes()) {
+fn deletions(steer: &mut Steer) -> Vec<FlowKey> {
+    std::iter::from_fn(|| steer.poll_deletion()).collect()
+}
+
+fn apply(rules: &mut SteerRules, plane: &SharedPlane) {
+    let Some(changes) = plane.lock().as_steer().map(Steer::take_changes) else { return };
+    if let Err(error) = rules.apply(changes) {
         tracing::error!(%error, "the kernel did not take a change of the rules; it is tried again");
     }
 }

@@ -89,9 +89,11 @@ impl Plane {
 
     /// The kernel has said which connections it tracks.
     pub(crate) fn survey(&mut self, now: Instant, entries: Vec<Entry>) {
-        let input = Input::Survey { entries };
+        let Some(steer) = self.plane.as_steer() else { return };
+        // The record is written behind the lock.
+        let input = Input::Survey { entries: steer.relevant(entries) };
         self.recorder.input(now, &input);
-        if let (Input::Survey { entries }, core::Plane::Steer(steer)) = (input, &mut self.plane) {
+        if let Input::Survey { entries } = input {
             steer.survey(now, &entries);
         }
     }

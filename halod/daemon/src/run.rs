@@ -55,7 +55,6 @@ pub fn run(config: &Config, record: Option<&Path>) -> anyhow::Result<()> {
         .log_internal_errors(false)
         .init();
     raise_descriptor_limit();
-    raise_priority();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     tokio::task::LocalSet::new().block_on(&runtime, serve(config, record))
 }
@@ -66,15 +65,6 @@ fn raise_descriptor_limit() {
         getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
     if let Err(error) = raised {
         tracing::warn!(%error, "the limit of open files cannot be raised; fewer nodes can connect");
-    }
-}
-
-/// After a crash all browsers of a node come back within milliseconds. On a busy machine with the usual priority the queue
-/// is full before the daemon has its turn, and the kernel sends them to where the node was.
-fn raise_priority() {
-    const NICE: i32 = -10;
-    if let Err(error) = rustix::process::nice(NICE) {
-        tracing::warn!(%error, "the priority of the daemon cannot be raised; on a busy machine it may be late");
     }
 }
 

@@ -108,11 +108,14 @@ fn check_name(mistakes: &mut Mistakes, path: &str, name: &At<String>) {
 
 fn router(mistakes: &mut Mistakes, router: &At<file::Router>) -> Router {
     use std::time::Duration;
-    let file::Router { routes, plane, reserve, heartbeat, misses, drain, masquerade, family, pace, redial } =
+    let file::Router { routes, plane, reserve, heartbeat, misses, drain, queue_len, masquerade, family, pace, redial } =
         &router.value;
     mistakes.count(routes, "routes", ROUTES_MAX.into());
     if let Some(misses) = misses {
         mistakes.count(misses, "misses", 1_000);
+    }
+    if let Some(length) = queue_len {
+        mistakes.count(length, "packets", 65_536);
     }
     let heartbeat_read = mistakes.quantity_or(heartbeat.as_ref(), Duration::from_millis(50));
     if let Some(heartbeat) = heartbeat.as_ref().filter(|_| heartbeat_read.is_zero()) {
@@ -125,6 +128,7 @@ fn router(mistakes: &mut Mistakes, router: &At<file::Router>) -> Router {
         misses: misses.as_ref().map_or(3, |misses| misses.value),
         drain: mistakes.quantity_or(drain.as_ref(), Duration::from_secs(10)),
         plane: plane.map(PlaneKind::from),
+        queue_len: queue_len.as_ref().map(|length| length.value),
         masquerade: *masquerade,
         family: family.unwrap_or_default(),
         pace: pace.as_ref().and_then(|pace| mistakes.quantity(pace)),

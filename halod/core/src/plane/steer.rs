@@ -122,6 +122,7 @@ impl Steer {
 
     /// Takes a new routing into force. [`Steer::take_changes`] has to be carried out next.
     pub fn publish(&mut self, now: Instant, routing: Arc<Routing>) {
+        self.prepare(&routing);
         let former = std::mem::replace(&mut self.routing, routing);
         let routing = Arc::clone(&self.routing);
         for (&session, member) in former.members.iter().filter(|(session, _)| !routing.members.contains_key(session)) {
@@ -129,12 +130,7 @@ impl Steer {
             self.changes.unmark(self.marks.release(session));
             self.wants_entries = true;
         }
-        for (&session, member) in routing.members.iter().filter(|(session, _)| !former.members.contains_key(session)) {
-            let mark = self.marks.assign(session);
-            self.changes.mark(mark, member);
-            for address in member.service_addresses().filter(|address| self.node_addresses.insert(*address)) {
-                self.changes.nodes.insert(address, true);
-            }
+        for (_, member) in routing.members.iter().filter(|(session, _)| !former.members.contains_key(session)) {
             if !mutant!(LeftoversNotCleared) {
                 self.clear_leftovers(now, member);
             }
@@ -144,6 +140,18 @@ impl Steer {
         }
         for syn in self.held.take().collect::<Vec<_>>() {
             self.decide_held(now, syn);
+        }
+    }
+
+    /// Makes ready for a routing that will be published next: after [`Steer::take_changes`] was carried out the kernel knows
+    /// the marks of all its nodes. Without this the kernel must hear of the routing before any packet is decided about.
+    pub fn prepare(&mut self, routing: &Routing) {
+        for (&session, member) in &routing.members {
+            let Some(mark) = self.marks.assign(session) else { continue };
+            self.changes.mark(mark, member);
+            for address in member.service_addresses().filter(|address| self.node_addresses.insert(*address)) {
+                self.changes.nodes.insert(address, true);
+            }
         }
     }
 

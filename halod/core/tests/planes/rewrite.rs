@@ -14,6 +14,12 @@ use halod_core::wire::{Checksum, Packet, TcpFlags, TcpSegment};
 
 use super::*;
 
+mod endings;
+mod icmp;
+
+const CLIENT: &str = "203.0.113.1:5000";
+const SERVICE: &str = "192.0.2.1:8003";
+const NODE: &str = "10.0.0.2:8000";
 const EGRESS: Stage = Stage::Egress { local: false };
 
 /// A plane of 4 routes (browser ports 8001-8004, app ports 9001-9004) in front of n1 and n2, which own two each.
@@ -113,6 +119,34 @@ impl Bench {
         assert_eq!(self.forward(node, peer, SYN_ACK), format!("{service} > {client}"));
         assert_eq!(self.forward(client, service, ACK), format!("{peer} > {node}"));
     }
+}
+
+impl Bench {
+    /// The packets that the plane sends of itself.
+    fn transmits(&mut self) -> Vec<String> {
+        std::iter::from_fn(|| self.plane.poll_transmit())
+            .map(|mut packet| {
+                let text = ends(&mut packet);
+                let Ok(Packet::Tcp(tcp)) = Packet::parse(&mut packet) else { panic!("not a TCP packet") };
+                let kind = if tcp.flags().contains(RST) {
+                    "RST"
+                } else if tcp.flags() == SYN {
+                    "SYN"
+                } else {
+                    "probe"
+                };
+                format!("{kind} {text} seq {}", tcp.sequence())
+            })
+            .collect()
+    }
+
+    fn lose(&mut self, owners: &[u16], nodes: &[u8]) {
+        self.own(owners, nodes, BTreeMap::new());
+    }
+}
+
+fn key(client: &str, service: &str) -> FlowKey {
+    FlowKey { client: at(client), service: at(service) }
 }
 
 #[test]
@@ -344,244 +378,4 @@ fn packets_cut_at_any_length_are_counted_and_dropped() {
         );
         assert_eq!(bench.plane.counters().malformed, 1);
     }
-}
-
-impl Bench {
-    /// The packets that the plane sends of itself.
-    fn transmits(&mut self) -> Vec<String> {
-        std::iter::from_fn(|| self.plane.poll_transmit())
-            .map(|mut packet| {
-                let text = ends(&mut packet);
-                let Ok(Packet::Tcp(tcp)) = Packet::parse(&mut packet) else { panic!("not a TCP packet") };
-                let kind = if tcp.flags().contains(RST) {
-                    "RST"
-                } else if tcp.flags() == SYN {
-                    "SYN"
-                } else {
-                    "probe"
-                };
-                format!("{kind} {text} seq {}", tcp.sequence())
-            })
-            .collect()
-    }
-
-    fn lose(&mut self, owners: &[u16], nodes: &[u8]) {
-        self.own(owners, nodes, BTreeMap::new());
-    }
-}
-
-fn key(client: &str, service: &str) -> FlowKey {
-    FlowKey { client: at(client), service: at(service) }
-}
-
-const CLIENT: &str = "203.0.113.1:5000";
-const SERVICE: &str = "192.0.2.1:8003";
-const NODE: &str = "10.0.0.2:8000";
-
-#[test]
-fn an_ended_flow_is_reset_with_the_number_that_comes_next() {
-    let mut bench = Bench::new();
-    bench.connect(CLIENT, SERVICE, CLIENT, NODE);
-    // The node sent SYN at 1000, then three bytes at 1000: 1003 is next. The client likewise.
-    bench.forward(NODE, CLIENT, ACK);
-    bench.plane.end(bench.now, key(CLIENT, SERVICE), Toward::Both);
-    assert_eq!(
-        bench.transmits(),
-        ["RST 192.0.2.1:8003 > 203.0.113.1:5000 seq 1003", "RST 203.0.113.1:5000 > 10.0.0.2:8000 seq 1003"]
-    );
-    assert_eq!(bench.forward(NODE, CLIENT, ACK), "RST 203.0.113.1:5000 > 10.0.0.2:8000", "nothing passes any more");
-    assert_eq!(bench.forward(CLIENT, SERVICE, ACK), "RST 192.0.2.1:8003 > 203.0.113.1:5000");
-    assert_eq!(bench.begin_again(CLIENT, SERVICE), "203.0.113.1:5000 > 10.0.0.2:8000");
-}
-
-#[test]
-fn a_client_that_did_not_hear_is_asked_until_it_shows_that_it_did() {
-    let mut bench = Bench::new();
-    bench.connect(CLIENT, SERVICE, CLIENT, NODE);
-    bench.plane.end(bench.now, key(CLIENT, SERVICE), Toward::Client);
-    assert_eq!(bench.transmits().len(), 1);
-    for wait_ms in [200, 1100] {
-        let due = bench.plane.deadline().unwrap();
-        assert_eq!(due.since(bench.now), Duration::from_millis(wait_ms));
-        bench.now = due;
-        bench.plane.timeout(bench.now);
-        assert_eq!(bench.transmits(), [format!("probe 192.0.2.1:8003 > 203.0.113.1:5000 seq {}", 1001 + (1 << 30))]);
-    }
-    assert_eq!(bench.forward(CLIENT, SERVICE, RST), "dropped");
-    assert_eq!(bench.plane.deadline(), None);
-}
-
-#[test]
-fn a_client_that_never_answers_is_given_up() {
-    let mut bench = Bench::new();
-    bench.connect(CLIENT, SERVICE, CLIENT, NODE);
-    bench.plane.end(bench.now, key(CLIENT, SERVICE), Toward::Client);
-    while let Some(due) = bench.plane.deadline() {
-        bench.now = due;
-        bench.plane.timeout(bench.now);
-    }
-    assert_eq!(bench.transmits().len(), 1 + 8);
-}
-
-#[test]
-fn a_packet_on_a_flow_of_a_lost_node_is_answered_at_once() {
-    let mut bench = Bench::new();
-    bench.connect(CLIENT, SERVICE, CLIENT, NODE);
-    bench.lose(&[1, 1, 1, 1], &[1]);
-    assert_eq!(bench.forward(CLIENT, SERVICE, ACK), "RST 192.0.2.1:8003 > 203.0.113.1:5000");
-    assert_eq!(bench.forward(NODE, CLIENT, ACK), "RST 203.0.113.1:5000 > 10.0.0.2:8000", "also from the node itself");
-    assert!(bench.plane.node_addresses().contains(&at(NODE)), "its packets still have to pass here");
-    bench.now = bench.now + Duration::from_secs(61);
-    bench.plane.expire(bench.now);
-    assert!(!bench.plane.node_addresses().contains(&at(NODE)));
-}
-
-#[test]
-fn a_node_that_comes_back_is_told_what_has_ended() {
-    let mut bench = Bench::new();
-    bench.connect(CLIENT, SERVICE, CLIENT, NODE);
-    bench.lose(&[1, 1, 1, 1], &[1]);
-    bench.plane.end(bench.now, key(CLIENT, SERVICE), Toward::Client);
-    bench.transmits();
-    let mut back = member(2);
-    back.session = SessionId(3);
-    bench.publish_with(&[1, 1, 2, 2], vec![member(1), back]);
-    assert_eq!(bench.transmits(), ["RST 203.0.113.1:5000 > 10.0.0.2:8000 seq 1003"]);
-}
-
-#[test]
-fn connections_to_a_suspect_wait_until_it_is_known() {
-    let mut bench = Bench::new();
-    bench.suspects = BTreeSet::from([SessionId(2)]);
-    bench.lose(&[1, 1, 2, 2], &[1, 2]);
-    assert_eq!(bench.forward(CLIENT, SERVICE, SYN), "dropped");
-    assert_eq!(bench.forward(CLIENT, SERVICE, SYN), "dropped", "a retransmission");
-    assert!(bench.transmits().is_empty());
-    bench.suspects.clear();
-    let mut cleared = bench;
-    cleared.lose(&[1, 1, 2, 2], &[1, 2]);
-    assert_eq!(cleared.transmits(), ["SYN 203.0.113.1:5000 > 10.0.0.2:8000 seq 1000"]);
-
-    let mut lost = Bench::new();
-    lost.suspects = BTreeSet::from([SessionId(2)]);
-    lost.lose(&[1, 1, 2, 2], &[1, 2]);
-    lost.forward(CLIENT, SERVICE, SYN);
-    lost.suspects.clear();
-    lost.lose(&[1, 1, 1, 1], &[1]);
-    assert_eq!(lost.transmits(), ["SYN 203.0.113.1:5000 > 10.0.0.1:8000 seq 1000"]);
-
-    let mut alone = Bench::new();
-    alone.suspects = BTreeSet::from([SessionId(2)]);
-    alone.lose(&[1, 1, 2, 2], &[1, 2]);
-    alone.forward(CLIENT, SERVICE, SYN);
-    alone.lose(&[0, 0, 0, 0], &[]);
-    assert_eq!(alone.transmits(), ["RST 192.0.2.1:8003 > 203.0.113.1:5000 seq 0"]);
-}
-
-#[test]
-fn a_held_connection_is_masqueraded_like_any_other() {
-    let mut bench = Bench::masquerading();
-    let masquerades = BTreeMap::from([(ip("10.0.0.2"), ip("10.0.0.254"))]);
-    bench.suspects = BTreeSet::from([SessionId(2)]);
-    bench.own(&[1, 1, 2, 2], &[1, 2], masquerades.clone());
-    bench.forward("203.0.113.1:20003", SERVICE, SYN);
-    bench.suspects.clear();
-    bench.own(&[1, 1, 2, 2], &[1, 2], masquerades);
-    assert_eq!(bench.transmits(), ["SYN 10.0.0.254:20003 > 10.0.0.2:8000 seq 1000"]);
-}
-
-#[test]
-fn held_connections_are_bounded() {
-    let mut bench = Bench::new();
-    bench.suspects = BTreeSet::from([SessionId(2)]);
-    bench.lose(&[1, 1, 2, 2], &[1, 2]);
-    for port in 1..=16_400 {
-        bench.forward(&format!("203.0.113.1:{port}"), SERVICE, SYN);
-    }
-    bench.suspects.clear();
-    bench.lose(&[1, 1, 2, 2], &[1, 2]);
-    assert_eq!(bench.transmits().len(), 16_384);
-}
-
-#[test]
-fn a_blind_reset_does_not_end_a_flow() {
-    let mut bench = Bench::new();
-    bench.connect(CLIENT, SERVICE, CLIENT, NODE);
-    let mut blind = TcpSegment { sequence: 1000 + (1 << 21), ..segment(CLIENT, SERVICE, RST) }.to_bytes();
-    bench.plane.handle(bench.now, Stage::Ingress, Checksum::Ready, &mut blind);
-    bench.plane.expire(bench.now + Duration::from_secs(3600));
-    assert_eq!(bench.plane.flow_count(), 1);
-    bench.forward(CLIENT, SERVICE, RST);
-    bench.plane.expire(bench.now + Duration::from_secs(11));
-    assert_eq!(bench.plane.flow_count(), 0);
-}
-
-/// An ICMPv4 "fragmentation needed" from `reporter` to `to` that quotes a TCP packet between the ends.
-fn too_big(reporter: &str, to: &str, quoted_from: &str, quoted_to: &str) -> Vec<u8> {
-    let quote = segment(quoted_from, quoted_to, ACK).to_bytes();
-    let builder = etherparse::PacketBuilder::ipv4(octets(reporter), octets(to), 64).icmpv4(
-        etherparse::Icmpv4Type::DestinationUnreachable(
-            etherparse::icmpv4::DestUnreachableHeader::FragmentationNeeded { next_hop_mtu: 1400 },
-        ),
-    );
-    let mut packet = Vec::new();
-    builder.write(&mut packet, &quote).unwrap();
-    packet
-}
-
-fn octets(text: &str) -> [u8; 4] {
-    text.parse::<std::net::Ipv4Addr>().unwrap().octets()
-}
-
-fn describe_error(packet: &mut [u8]) -> String {
-    let Ok(Packet::IcmpError(error)) = Packet::parse(packet) else { panic!("no ICMP error") };
-    let (outer, quoted) = (
-        format!("{} > {}", error.outer_source(), error.outer_destination()),
-        format!("{} > {}", error.quoted_source(), error.quoted_destination()),
-    );
-    let parsed = etherparse::PacketHeaders::from_ip_slice(packet).unwrap();
-    let Some(etherparse::TransportHeader::Icmpv4(icmp)) = parsed.transport else { panic!("no ICMPv4") };
-    let etherparse::PayloadSlice::Icmpv4(payload) = parsed.payload else { panic!("no ICMPv4 payload") };
-    assert_eq!(icmp.icmp_type.calc_checksum(payload), icmp.checksum, "ICMP checksum");
-    format!("{outer} about {quoted}")
-}
-
-#[test]
-fn errors_reach_the_end_that_sent_the_quoted_packet() {
-    let mut bench = Bench::new();
-    bench.connect("203.0.113.1:5000", "192.0.2.1:8003", "203.0.113.1:5000", "10.0.0.2:8000");
-    let mut error = too_big("10.9.9.9", "203.0.113.1", "203.0.113.1:5000", "10.0.0.2:8000");
-    assert!(matches!(bench.plane.handle(bench.now, EGRESS, Checksum::Ready, &mut error), Verdict::Rewritten));
-    assert_eq!(describe_error(&mut error), "10.9.9.9 > 203.0.113.1 about 203.0.113.1:5000 > 192.0.2.1:8003");
-
-    let mut error = too_big("10.0.0.2", "203.0.113.1", "203.0.113.1:5000", "10.0.0.2:8000");
-    assert!(matches!(bench.plane.handle(bench.now, EGRESS, Checksum::Ready, &mut error), Verdict::Rewritten));
-    let expected = "192.0.2.1 > 203.0.113.1 about 203.0.113.1:5000 > 192.0.2.1:8003";
-    assert_eq!(describe_error(&mut error), expected, "the node's own address is not shown");
-
-    let mut error = too_big("198.51.100.9", "192.0.2.1", "192.0.2.1:8003", "203.0.113.1:5000");
-    assert!(matches!(bench.plane.handle(bench.now, Stage::Ingress, Checksum::Ready, &mut error), Verdict::Rewritten));
-    assert_eq!(describe_error(&mut error), "198.51.100.9 > 10.0.0.2 about 10.0.0.2:8000 > 203.0.113.1:5000");
-    assert!(matches!(bench.plane.handle(bench.now, EGRESS, Checksum::Ready, &mut error), Verdict::Accept));
-
-    let mut error = too_big("10.9.9.9", "203.0.113.1", "203.0.113.1:5001", "10.0.0.2:8000");
-    assert!(
-        matches!(bench.plane.handle(bench.now, EGRESS, Checksum::Ready, &mut error), Verdict::Accept),
-        "of no flow"
-    );
-}
-
-#[test]
-fn errors_about_masqueraded_flows_pass_both_stages() {
-    let mut bench = Bench::masquerading();
-    assert_eq!(bench.forward("203.0.113.1:20003", "192.0.2.1:8003", SYN), "10.0.0.254:20003 > 10.0.0.2:8000");
-    let mut error = too_big("10.9.9.9", "10.0.0.254", "10.0.0.254:20003", "10.0.0.2:8000");
-    assert!(matches!(bench.plane.handle(bench.now, Stage::Ingress, Checksum::Ready, &mut error), Verdict::Rewritten));
-    assert!(matches!(bench.plane.handle(bench.now, EGRESS, Checksum::Ready, &mut error), Verdict::Rewritten));
-    assert_eq!(describe_error(&mut error), "10.9.9.9 > 203.0.113.1 about 203.0.113.1:20003 > 192.0.2.1:8003");
-
-    let mut error = too_big("198.51.100.9", "192.0.2.1", "192.0.2.1:8003", "203.0.113.1:20003");
-    assert!(matches!(bench.plane.handle(bench.now, Stage::Ingress, Checksum::Ready, &mut error), Verdict::Rewritten));
-    assert!(matches!(bench.plane.handle(bench.now, EGRESS, Checksum::Ready, &mut error), Verdict::Rewritten));
-    assert_eq!(describe_error(&mut error), "10.0.0.254 > 10.0.0.2 about 10.0.0.2:8000 > 10.0.0.254:20003");
 }

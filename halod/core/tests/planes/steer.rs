@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use halod_core::flow::{FlowKey, Flows, Progress, Toward};
+use halod_core::flow::{FlowKey, FlowPhase, Flows, Progress, Toward};
 use halod_core::ids::RouteId;
 use halod_core::last_table::LastTable;
 use halod_core::plane::steer::{Changes, Entry, IpVersion, Tracking};
@@ -52,9 +52,11 @@ impl Bench {
         describe(&verdict, &mut packet)
     }
 
+    /// The kernel tells its connections, among others that do not matter.
     fn survey(&mut self, entries: &[Entry]) {
         assert!(self.plane.wants_entries());
-        self.plane.survey(self.now, entries);
+        let relevant = self.plane.relevant(entries.to_vec());
+        self.plane.survey(self.now, &relevant);
         assert!(!self.plane.wants_entries());
     }
 
@@ -165,6 +167,19 @@ fn a_change_names_what_is_different_and_no_more() {
 }
 
 #[test]
+fn only_connections_of_moved_routes_and_of_lost_nodes_matter() {
+    let mut bench = Bench::new();
+    let mut third = entry("192.0.2.1:8004", "10.0.0.3:8000", Progress::Established);
+    bench.publish(routing(&[1, 1, 2, 3], vec![member(1), member(2), member(3)]));
+    bench.own(&[2, 1, 2, 2], &[1, 2]);
+    let moved = entry(TO_N1, N1, Progress::Established);
+    let stays = entry("192.0.2.1:8002", N1, Progress::Established);
+    assert_eq!(bench.plane.relevant(vec![moved, stays, third]), [moved, third]);
+    third.flow.service = at("192.0.2.1:80");
+    assert_eq!(bench.plane.relevant(vec![third]), [], "no service port");
+}
+
+#[test]
 fn flows_of_a_moved_route_are_watched_until_they_have_ended() {
     let mut bench = Bench::new();
     bench.own(&[2, 1, 2, 2], &[1, 2]);
@@ -176,6 +191,36 @@ fn flows_of_a_moved_route_are_watched_until_they_have_ended() {
     assert_eq!(bench.send(Tracking::Known, N1, CLIENT, FIN_ACK), "untouched");
     bench.plane.expire(bench.now);
     assert_eq!(bench.plane.take_changes().watched, [(8001, false), (9001, false)].into());
+}
+
+#[test]
+fn a_flow_that_was_half_open_when_the_kernel_told_of_it_is_established_when_it_tells_again() {
+    let mut bench = Bench::new();
+    bench.own(&[2, 1, 2, 2], &[1, 2]);
+    let phase = |bench: &Bench| {
+        let mut phase = None;
+        bench.plane.visit_node(SessionId(1), &mut |flow| phase = Some(flow.phase));
+        phase
+    };
+    bench.survey(&[entry(TO_N1, N1, Progress::SynReceived)]);
+    assert_eq!(phase(&bench), Some(FlowPhase::HalfOpen));
+    bench.plane.expire(bench.now);
+    bench.survey(&[entry(TO_N1, N1, Progress::Established)]);
+    assert_eq!(phase(&bench), Some(FlowPhase::Established));
+}
+
+#[test]
+fn the_kernel_can_be_told_of_newcomers_before_anything_goes_to_them() {
+    let mut bench = Bench::new();
+    let next = || routing(&[1, 1, 3, 3], vec![member(1), member(2), member(3)]);
+    bench.plane.prepare(&next());
+    let prepared = bench.plane.take_changes();
+    assert_eq!((prepared.marks.len(), prepared.nodes.len()), (4, 4), "each over IPv4 and IPv6");
+    assert_eq!(bench.send(Tracking::New, CLIENT, TO_N2, SYN), "0x48440002", "as before");
+    bench.publish(next());
+    let Changes { marks, nodes, .. } = bench.plane.take_changes();
+    assert!(marks.is_empty() && nodes.is_empty());
+    assert_eq!(bench.send(Tracking::New, CLIENT, TO_N2, SYN), "0x48440004");
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub(super) fn resolve(File { router, cluster }: File) -> Result<Config, Mistake>
         plane: optional(router.plane.as_ref(), PlaneKind::Steer, plane)?,
         masquerade: router.masquerade,
         queue: optional(router.queue.as_ref(), 0, |queue| number(queue, 0..=u16::MAX))?,
-        queue_len: optional(router.queue_len.as_ref(), 64, |length| number(length, 1..=65_536))?,
+        queue_len: optional(router.queue_len.as_ref(), 1024, |length| number(length, 1..=65_536))?,
         every_packet: router.every_packet,
         reserve: optional(reserve.as_ref(), 1, |reserve| number(reserve, 0..=usize::from(u16::MAX)))?,
         heartbeat: optional(heartbeat.as_ref(), Duration::from_millis(100), |heartbeat| {

@@ -79,5 +79,6 @@ fn cure(error: &io::Error) -> String {
     } else {
         String::new()
     };
-    format!("this system lets no user make a namespace ({error}): run `sudo cargo run`{or_allow}")
+    let lab = std::env::current_exe().map_or("target/debug/lab".into(), |lab| lab.display().to_string());
+    format!("this system lets no user make a namespace ({error}): run `sudo {lab}`{or_allow}")
 }

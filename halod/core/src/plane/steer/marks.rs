@@ -45,12 +45,15 @@ pub(super) struct Marks {
 }
 
 impl Marks {
-    /// Gives a node a place, and returns its two marks.
+    /// Gives a node a place, and returns its two marks; `None` if it has one.
     ///
     /// # Panics
     ///
     /// Beyond 32,768 nodes, eight times those that the cluster lets in.
-    pub(super) fn assign(&mut self, session: SessionId) -> [(Side, Mark); 2] {
+    pub(super) fn assign(&mut self, session: SessionId) -> Option<[(Side, Mark); 2]> {
+        if self.by_session.contains_key(&session) {
+            return None;
+        }
         let place = self.free.pop_first().unwrap_or_else(|| {
             let next = self.used;
             assert!(next < PLACES, "more nodes than marks");
@@ -58,7 +61,7 @@ impl Marks {
             next
         });
         self.by_session.insert(session, place);
-        both(place)
+        Some(both(place))
     }
 
     /// Takes a node's place back, and returns its marks.
@@ -90,8 +93,9 @@ mod tests {
     fn a_free_place_is_given_away_again_and_no_mark_twice() {
         let mut marks = Marks::default();
         let [a, b, c] = [1, 2, 3].map(SessionId);
-        assert_eq!(marks.assign(a), [(Side::Browser, Mark(0x4844_0000)), (Side::App, Mark(0x4844_0001))]);
-        assert_eq!(marks.assign(b), [(Side::Browser, Mark(0x4844_0002)), (Side::App, Mark(0x4844_0003))]);
+        assert_eq!(marks.assign(a), Some([(Side::Browser, Mark(0x4844_0000)), (Side::App, Mark(0x4844_0001))]));
+        assert_eq!(marks.assign(b), Some([(Side::Browser, Mark(0x4844_0002)), (Side::App, Mark(0x4844_0003))]));
+        assert_eq!(marks.assign(a), None);
         marks.release(a);
         marks.assign(c);
         assert_eq!(marks.of(c, Side::App), Mark(0x4844_0001));

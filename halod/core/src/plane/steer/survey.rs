@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Departed, Steer, is_over};
-use crate::flow::{FlowKey, Flows, KnownFlow, Progress, Sender};
+use crate::flow::{FlowKey, FlowPhase, Flows, KnownFlow, Progress, Sender};
 use crate::ids::RouteId;
 use crate::routing::SessionId;
 use crate::time::Instant;
@@ -40,8 +40,21 @@ impl Steer {
         self.wants_entries
     }
 
-    /// These are all connections to service ports that the kernel tracks. Those of moved routes become flows here, and so
-    /// do those of nodes that are gone, which the kernel then has to forget.
+    /// Leaves out what [`Steer::survey`] makes nothing of, which is nearly all of what the kernel tracks.
+    pub fn relevant(&self, mut entries: Vec<Entry>) -> Vec<Entry> {
+        let holders = self.holders();
+        entries.retain(|entry| {
+            let is_moved = || {
+                let (_, route) = self.services.locate(entry.flow.service)?;
+                self.whose(&holders, entry, route)
+            };
+            is_moved().is_some() || self.flows.sent_by_client(entry.flow.client, entry.flow.service).is_some()
+        });
+        entries
+    }
+
+    /// These are all connections to service ports that the kernel tracks, or the [relevant](Steer::relevant) ones. Those of
+    /// moved routes become flows here, and so do those of nodes that are gone, which the kernel then has to forget.
     pub fn survey(&mut self, now: Instant, entries: &[Entry]) {
         self.wants_entries = false;
         let holders = self.holders();
@@ -120,8 +133,12 @@ impl Steer {
     fn is_known(&self, entry: &Entry, session: SessionId) -> bool {
         let flow = self.flows.sent_by_client(entry.flow.client, entry.flow.service);
         flow.is_some_and(|flow| {
-            let is_as_far =
-                !matches!(entry.progress, Progress::Closed | Progress::Reset) || is_over(flow, &self.routing);
+            let is_as_far = match entry.progress {
+                Progress::Closed | Progress::Reset => is_over(flow, &self.routing),
+                // The last packet of its handshake may have passed while the kernel told of those before.
+                Progress::Established => flow.phase() != FlowPhase::HalfOpen,
+                Progress::SynSent | Progress::SynReceived => true,
+            };
             flow.session == session && (flow.is_refused() || is_as_far)
         })
     }
