@@ -47,6 +47,8 @@ impl Conntrack {
         let timeouts = Timeouts {
             established: timeout("established")?,
             unacknowledged: timeout("unacknowledged")?.max(timeout("max_retrans")?),
+            last_ack: timeout("last_ack")?,
+            time_wait: timeout("time_wait")?,
         };
         Ok(Self { socket, timeouts, sequence: 0 })
     }

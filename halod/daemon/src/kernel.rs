@@ -14,6 +14,7 @@ use halod_core::routing::Routing;
 use halod_core::service::ServicePorts;
 use halod_core::time::Instant;
 
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::conntrack::Conntrack;
 use crate::masquerade::Masquerades;
@@ -54,8 +55,9 @@ impl Kernel {
         Ok((Self::Steer { rules, conntrack, ports: config.ports, addresses: config.addresses.clone() }, last))
     }
 
-    /// Puts a routing into force, in the plane and in the kernel.
-    pub(crate) fn publish(&mut self, now: Instant, plane: &SharedPlane, routing: Arc<Routing>) {
+    /// Puts a routing into force, in the plane and in the kernel. When that was, is a time behind the plane's lock: what was
+    /// decided about before has an earlier one.
+    pub(crate) fn publish(&mut self, clock: Clock, plane: &SharedPlane, routing: Arc<Routing>) {
         match self {
             // The kernel learns a node's addresses before the first packet can go there, and forgets them some time after the
             // last.
@@ -64,7 +66,8 @@ impl Kernel {
                 report(rules.add_nodes(members()));
                 let masquerades =
                     masquerades.as_mut().map(|known| known.towards(&members().collect())).unwrap_or_default();
-                plane.lock().publish(now, routing, masquerades);
+                let mut plane = plane.lock();
+                plane.publish(clock.now(), routing, masquerades);
             }
             // No verdict has a mark that the kernel does not know yet. It takes its time for a change, and packets do not wait
             // for that.
@@ -73,7 +76,9 @@ impl Kernel {
                     steer.prepare(&routing);
                 }
                 apply(rules, plane);
-                plane.lock().publish(now, routing, [].into());
+                let mut locked = plane.lock();
+                locked.publish(clock.now(), routing, [].into());
+                drop(locked);
                 apply(rules, plane);
             }
         }

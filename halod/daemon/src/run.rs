@@ -270,7 +270,7 @@ impl Daemon {
                 Output::Beat(to, message) => self.control.send_datagram(to, &encode(&message)),
                 Output::Redial(node, admin) => redial(node, admin, self.redial_timeout, self.events.clone()),
                 Output::End(flow, toward) => self.plane.lock().end(self.clock.now(), flow, toward),
-                Output::Publish(routing) => self.kernel.publish(self.clock.now(), &self.plane, routing),
+                Output::Publish(routing) => self.kernel.publish(self.clock, &self.plane, routing),
                 Output::Note(note) => log(&note),
             }
         }

@@ -60,6 +60,8 @@ pub enum Tracking {
 pub struct Steer {
     services: Services,
     routing: Arc<Routing>,
+    /// How many routings there have been.
+    publication: u64,
     marks: Marks,
     /// Nodes that are gone, as long as they may have flows.
     departed: BTreeMap<SessionId, Departed>,
@@ -86,6 +88,8 @@ pub struct Steer {
 struct Departed {
     member: Arc<Member>,
     at: Instant,
+    /// The first routing without it.
+    publication: u64,
     /// The kernel was asked for its flows since.
     surveyed: bool,
 }
@@ -96,6 +100,7 @@ impl Steer {
         Self {
             services: Services { ports: config.ports, addresses: config.addresses },
             routing: Arc::default(),
+            publication: 0,
             marks: Marks::default(),
             departed: BTreeMap::new(),
             former_nodes: None,
@@ -123,10 +128,14 @@ impl Steer {
     /// Takes a new routing into force. [`Steer::take_changes`] has to be carried out next.
     pub fn publish(&mut self, now: Instant, routing: Arc<Routing>) {
         self.prepare(&routing);
+        self.publication += 1;
         let former = std::mem::replace(&mut self.routing, routing);
         let routing = Arc::clone(&self.routing);
         for (&session, member) in former.members.iter().filter(|(session, _)| !routing.members.contains_key(session)) {
-            self.departed.insert(session, Departed { member: Arc::clone(member), at: now, surveyed: false });
+            self.departed.insert(
+                session,
+                Departed { member: Arc::clone(member), at: now, publication: self.publication, surveyed: false },
+            );
             self.changes.unmark(self.marks.release(session));
             self.wants_entries = true;
         }
@@ -162,7 +171,7 @@ impl Steer {
                 Decision::Now(verdict) => verdict,
                 Decision::Begun(key, sequence, mark) => {
                     complete(checksum, packet);
-                    self.recent.keep(now, key, sequence, packet);
+                    self.recent.keep(self.publication, key, sequence, packet);
                     Verdict::Marked(mark)
                 }
                 Decision::Later(key) => {

@@ -258,6 +258,16 @@ fn flows_of_a_lost_node_are_forgotten_by_the_kernel_and_ended_when_their_turn_co
 }
 
 #[test]
+fn whoever_may_have_heard_from_a_lost_node_is_told() {
+    let mut bench = Bench::new();
+    bench.own(&[2, 2, 2, 2], &[9, 2]);
+    bench.survey(&[entry(TO_N1, N1, Progress::SynReceived)]);
+    let mut phases = Vec::new();
+    bench.plane.visit_node(SessionId(1), &mut |flow| phases.push(flow.phase));
+    assert_eq!(phases, [FlowPhase::Established], "to be ended like the others");
+}
+
+#[test]
 fn a_syn_that_a_lost_node_has_not_answered_is_sent_to_the_next() {
     let mut bench = Bench::new();
     bench.send(Tracking::New, CLIENT, TO_N1, SYN);
@@ -291,6 +301,20 @@ fn a_flow_that_is_over_does_not_stand_in_the_way_of_one_between_the_same_ends() 
     bench.own(&[2, 2, 2, 2], &[1, 2]);
     bench.survey(&[second]);
     assert_eq!(bench.browsers_at(2, 1), [at(CLIENT)]);
+}
+
+#[test]
+fn a_syn_that_has_waited_is_of_the_node_that_it_is_sent_to() {
+    let mut bench = Bench::new();
+    let nodes = || vec![member(1), member(2)];
+    bench.publish(Routing { suspects: BTreeSet::from([SessionId(1)]), ..routing(&[1, 1, 2, 2], nodes()) });
+    assert_eq!(bench.send(Tracking::New, CLIENT, TO_N1, SYN), "dropped");
+    // Another process serves the same addresses.
+    let anew = Member { session: SessionId(11), ..member(1) };
+    bench.publish(routing(&[1, 1, 2, 2], vec![anew, member(2)]));
+    assert_eq!(bench.transmits(), [format!("SYN {CLIENT} > {TO_N1} as 0x48440004")]);
+    bench.survey(&[entry(TO_N1, N1, Progress::SynReceived)]);
+    assert_eq!(bench.deletions(), []);
 }
 
 #[test]
@@ -345,12 +369,19 @@ fn what_was_ended_before_its_route_returned_is_still_told() {
 }
 
 #[test]
-fn of_a_lost_nodes_flows_that_are_over_those_are_asked_for_that_an_rst_ended() {
+fn of_a_lost_nodes_flows_that_are_over_those_are_asked_for_whose_client_may_not_know() {
     let mut bench = Bench::new();
     bench.own(&[2, 2, 2, 2], &[9, 2]);
-    let closed = Entry { flow: flow("203.0.113.1:5001", TO_N1), ..entry(TO_N1, N1, Progress::Closed) };
-    bench.survey(&[entry(TO_N1, N1, Progress::Reset), closed]);
-    assert_eq!(bench.deletions(), [flow(CLIENT, TO_N1), flow("203.0.113.1:5001", TO_N1)]);
+    let other = |port: u16, progress, idle| Entry {
+        flow: flow(&format!("203.0.113.1:{port}"), TO_N1),
+        peer: at(&format!("203.0.113.1:{port}")),
+        idle: Duration::from_secs(idle),
+        ..entry(TO_N1, N1, progress)
+    };
+    let (late, long_ago) = (other(5001, Progress::Closed, 3), other(5002, Progress::Closed, 11));
+    bench.survey(&[entry(TO_N1, N1, Progress::Reset), late, long_ago]);
+    assert_eq!(bench.deletions(), [flow(CLIENT, TO_N1), late.flow, long_ago.flow]);
     bench.plane.timeout(bench.now + Duration::from_millis(200));
-    assert_eq!(bench.transmits(), [format!("ACK {TO_N1} > {CLIENT}"), format!("ACK {TO_N1} > {CLIENT}")]);
+    let asked = [CLIENT, CLIENT, "203.0.113.1:5001", "203.0.113.1:5001"];
+    assert_eq!(bench.transmits(), asked.map(|client| format!("ACK {TO_N1} > {client}")));
 }

@@ -96,17 +96,26 @@ pub(super) struct Timeouts {
     pub(super) established: u32,
     /// One whose data is not acknowledged, or sent again and again.
     pub(super) unacknowledged: u32,
+    /// One that waits for the last ACK.
+    pub(super) last_ack: u32,
+    /// One that has ended.
+    pub(super) time_wait: u32,
 }
 
 impl Timeouts {
-    /// For how long an established connection is silent of which so many seconds are left. The kernel tells whole ones: what
+    /// For how long a connection in this state is silent of which so many seconds are left. The kernel tells whole ones: what
     /// was silent for less than one may have spoken just now, and so may one that the kernel keeps for less long because
     /// data is under way.
-    fn idle(self, left: u32) -> Duration {
-        if left <= self.unacknowledged && self.unacknowledged < self.established {
-            return Duration::ZERO;
-        }
-        Duration::from_secs(u64::from(self.established.saturating_sub(left + 1)))
+    fn idle(self, state: u8, left: u32) -> Duration {
+        let kept = match state {
+            ESTABLISHED if left <= self.unacknowledged && self.unacknowledged < self.established => 0,
+            ESTABLISHED => self.established,
+            LAST_ACK => self.last_ack,
+            TIME_WAIT => self.time_wait,
+            // The others pass soon.
+            _ => 0,
+        };
+        Duration::from_secs(u64::from(kept.saturating_sub(left + 1)))
     }
 }
 
@@ -118,12 +127,13 @@ pub(super) fn entry(payload: &[u8], timeouts: Timeouts) -> Option<Entry> {
     let &state = find(find(find(attributes, CTA_PROTOINFO)?, CTA_PROTOINFO_TCP)?, CTA_PROTOINFO_TCP_STATE)?.first()?;
     let left = find(attributes, CTA_TIMEOUT)?;
     let left = u32::from_be_bytes(left.try_into().ok()?);
-    // Each state has a timeout of its own, and the others pass soon.
-    let idle = if state == ESTABLISHED { timeouts.idle(left) } else { Duration::ZERO };
-    Some(Entry { flow: FlowKey { client, service }, node, peer, progress: progress(state), idle })
+    let (progress, idle) = (progress(state), timeouts.idle(state, left));
+    Some(Entry { flow: FlowKey { client, service }, node, peer, progress, idle })
 }
 
 const ESTABLISHED: u8 = 3;
+const LAST_ACK: u8 = 6;
+const TIME_WAIT: u8 = 7;
 
 /// The states of `linux/netfilter/nf_conntrack_tcp.h`.
 fn progress(state: u8) -> Progress {
@@ -133,8 +143,7 @@ fn progress(state: u8) -> Progress {
         2 => Progress::SynReceived,
         // ESTABLISHED, FIN_WAIT, CLOSE_WAIT
         3..=5 => Progress::Established,
-        // LAST_ACK, TIME_WAIT
-        6 | 7 => Progress::Closed,
+        LAST_ACK | TIME_WAIT => Progress::Closed,
         // CLOSE
         _ => Progress::Reset,
     }
@@ -163,7 +172,7 @@ fn tuple(attributes: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
 mod tests {
     use super::*;
 
-    const TIMEOUTS: Timeouts = Timeouts { established: 432_000, unacknowledged: 300 };
+    const TIMEOUTS: Timeouts = Timeouts { established: 432_000, unacknowledged: 300, last_ack: 30, time_wait: 120 };
 
     /// A message as the kernel sends it, of a connection in `state` that it keeps for another `left` seconds.
     fn told(state: u8, left: u32) -> Vec<u8> {
@@ -214,7 +223,8 @@ mod tests {
         assert_eq!(idle(ESTABLISHED, 301), 431_698);
         assert_eq!(idle(ESTABLISHED, 299), 0, "data that is not acknowledged");
         assert_eq!([idle(4, 119), idle(5, 59)], [0, 0], "half closed");
-        let short = Timeouts { established: 120, unacknowledged: 300 };
+        assert_eq!([idle(LAST_ACK, 24), idle(TIME_WAIT, 119), idle(TIME_WAIT, 60)], [5, 0, 59]);
+        let short = Timeouts { established: 120, ..TIMEOUTS };
         assert_eq!(entry(&told(ESTABLISHED, 99), short).unwrap().idle.as_secs(), 20);
     }
 

@@ -5,7 +5,6 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::flow::FlowKey;
-use crate::time::Instant;
 
 /// SYNs at most.
 const RECENT_MAX: usize = 16_384;
@@ -19,16 +18,18 @@ pub(super) struct RecentSyns {
 
 #[derive(Debug)]
 struct RecentSyn {
-    at: Instant,
+    publication: u64,
     sequence: u32,
     packet: Vec<u8>,
 }
 
 impl RecentSyns {
-    /// Keeps a copy of `syn`. One that is sent again is as old as the first: that is what the kernel has pinned.
-    pub(super) fn keep(&mut self, now: Instant, key: FlowKey, sequence: u32, syn: &[u8]) {
-        let at = self.by_flow.get(&key).filter(|former| former.sequence == sequence).map_or(now, |former| former.at);
-        if self.by_flow.insert(key, RecentSyn { at, sequence, packet: syn.to_vec() }).is_none() {
+    /// Keeps a copy of `syn`, which was decided about by the `publication`th routing. One that is sent again is as old as the
+    /// first: that is what the kernel has pinned.
+    pub(super) fn keep(&mut self, publication: u64, key: FlowKey, sequence: u32, syn: &[u8]) {
+        let former = self.by_flow.get(&key).filter(|former| former.sequence == sequence);
+        let publication = former.map_or(publication, |former| former.publication);
+        if self.by_flow.insert(key, RecentSyn { publication, sequence, packet: syn.to_vec() }).is_none() {
             self.order.push_back(key);
         }
         while self.order.len() > RECENT_MAX {
@@ -43,9 +44,9 @@ impl RecentSyns {
         self.by_flow.remove(&key).map(|syn| syn.packet)
     }
 
-    /// Whether a SYN of this flow is here that was sent after `time`.
-    pub(super) fn is_since(&self, time: Instant, key: FlowKey) -> bool {
-        self.by_flow.get(&key).is_some_and(|syn| syn.at > time)
+    /// Whether a SYN of this flow is here that was decided about by this routing, or a later one.
+    pub(super) fn is_since(&self, publication: u64, key: FlowKey) -> bool {
+        self.by_flow.get(&key).is_some_and(|syn| syn.publication >= publication)
     }
 
     /// Whether a SYN of this flow with this sequence number was sent on its way: the kernel has pinned it.
@@ -65,9 +66,9 @@ mod tests {
     #[test]
     fn the_oldest_goes_when_there_is_no_room() {
         let mut recent = RecentSyns::default();
-        (0..=u16::try_from(RECENT_MAX).unwrap()).for_each(|number| recent.keep(Instant::ORIGIN, key(number), 7, &[1]));
+        (0..=u16::try_from(RECENT_MAX).unwrap()).for_each(|number| recent.keep(1, key(number), 7, &[1]));
         assert_eq!(recent.take(key(0)), None);
-        recent.keep(Instant::ORIGIN, key(1), 7, &[2]);
+        recent.keep(1, key(1), 7, &[2]);
         assert_eq!((recent.take(key(1)), recent.take(key(1))), (Some(vec![2]), None));
         assert_eq!((recent.by_flow.len(), recent.order.len()), (RECENT_MAX - 1, RECENT_MAX));
     }

@@ -12,6 +12,10 @@ use crate::ids::RouteId;
 use crate::routing::SessionId;
 use crate::time::Instant;
 
+/// How long after its last packet a connection that the kernel takes for closed may be open at its client, for want of a FIN
+/// that was lost or came too early, and that its node would have sent again.
+const LAST_FIN: Duration = Duration::from_secs(10);
+
 /// A connection to a service port, as the kernel tracks it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
@@ -31,7 +35,8 @@ pub struct Entry {
 #[derive(Debug, Clone, Copy, Default)]
 struct Holders {
     member: Option<SessionId>,
-    departed: Option<(Instant, SessionId)>,
+    /// With the first routing without it.
+    departed: Option<(u64, SessionId)>,
 }
 
 impl Steer {
@@ -74,14 +79,19 @@ impl Steer {
                         }
                         continue;
                     }
-                    Progress::Closed => continue,
-                    // By the node, it may be, and nobody sends an RST again that is lost.
-                    Progress::Reset => self.endings.watch(now, (entry.flow, Sender::Client)),
+                    Progress::Closed if entry.idle > LAST_FIN => continue,
+                    // By the node, it may be, and nobody sends an RST again that is lost, nor a dead node its FIN.
+                    Progress::Closed | Progress::Reset => self.endings.watch(now, (entry.flow, Sender::Client)),
                     Progress::SynReceived | Progress::Established => {}
                 }
             }
             if !self.is_known(entry, session) {
-                let Entry { flow: key, node, peer, progress, idle } = *entry;
+                let Entry { flow: key, node, peer, idle, .. } = *entry;
+                let progress = match entry.progress {
+                    // The answer may have reached the client since, and it be silent from then on.
+                    Progress::SynReceived if is_gone => Progress::Established,
+                    progress => progress,
+                };
                 self.flows.adopt(now, &KnownFlow { key, node, session, route, side, peer, progress, idle });
             }
         }
@@ -99,11 +109,11 @@ impl Steer {
                 holders.entry(address).or_default().member = Some(member.session);
             }
         }
-        for Departed { member, at, surveyed } in self.departed.values() {
+        for Departed { member, publication, surveyed, .. } in self.departed.values() {
             for address in member.service_addresses() {
                 let holders = holders.entry(address).or_default();
                 if holders.member.is_none() || !surveyed {
-                    holders.departed = Some((*at, member.session));
+                    holders.departed = Some((*publication, member.session));
                 }
             }
         }
@@ -119,7 +129,7 @@ impl Steer {
     ) -> Option<(SessionId, bool)> {
         let Holders { member, departed } = *holders.get(&entry.node)?;
         match (departed, member) {
-            (Some((at, node)), _) if !self.recent.is_since(at, entry.flow) => Some((node, true)),
+            (Some((publication, node)), _) if !self.recent.is_since(publication, entry.flow) => Some((node, true)),
             (_, member) => member.filter(|&node| self.is_elsewhere(route, node)).map(|node| (node, false)),
         }
     }
