@@ -347,6 +347,9 @@ fn a_node_that_starts_anew_at_its_address_is_not_taken_for_the_lost_one() {
     };
     bench.survey(&[entry(TO_N1, N1, Progress::Established), young]);
     assert_eq!(bench.deletions(), [flow(CLIENT, TO_N1)]);
+    bench.plane.timeout(bench.now + Duration::from_millis(200));
+    let asked = format!("ACK {CLIENT} > {N1}");
+    assert_eq!(bench.transmits(), [asked.clone(), asked], "the process that is there now may have answered");
 }
 
 #[test]

@@ -82,6 +82,10 @@ impl Steer {
                     Progress::Closed if entry.idle > LAST_FIN => continue,
                     // By the node, it may be, and nobody sends an RST again that is lost, nor a dead node its FIN.
                     Progress::Closed | Progress::Reset => self.endings.watch(now, (entry.flow, Sender::Client)),
+                    // Another process serves the address, and may have answered before it was known of.
+                    Progress::SynReceived | Progress::Established if holders[&entry.node].member.is_some() => {
+                        self.endings.watch(now, (entry.flow, Sender::Node));
+                    }
                     Progress::SynReceived | Progress::Established => {}
                 }
             }
