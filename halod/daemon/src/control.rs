@@ -183,7 +183,7 @@ async fn accept(listener: TcpListener, events: mpsc::Sender<Event>) {
 fn waiting(socket: &UdpSocket) -> impl Iterator<Item = Event> {
     let mut buffer = [0; DATAGRAM_MAX];
     std::iter::from_fn(move || {
-        loop {
+        for _ in 0..WAITING_MAX {
             match socket.recv_from(&mut buffer) {
                 Ok((length, from)) => return Some(Event::Datagram(from, decode_from_node(&buffer[..length]))),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
@@ -191,6 +191,7 @@ fn waiting(socket: &UdpSocket) -> impl Iterator<Item = Event> {
                 Err(_) => {}
             }
         }
+        None
     })
 }
 

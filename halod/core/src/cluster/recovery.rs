@@ -76,7 +76,7 @@ impl Cluster {
 
     /// Whether this is the session of a former holder that is not back yet.
     pub(super) fn is_awaited(&self, node: SessionId) -> bool {
-        self.recovery.as_ref().is_some_and(|recovery| recovery.awaited.contains(&node))
+        self.awaited_until(node).is_some()
     }
 
     /// How long the session of a former holder awaits it; `None` if this is none.
