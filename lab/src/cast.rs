@@ -240,7 +240,7 @@ pub fn daemon_config(router: &Router) -> String {
          control = [\"{control}\"]\n\
          plane = \"{plane}\"\n\
          masquerade = {masquerade}\n\
-         {queue_len}\
+         {queues}{queue_len}\
          [cluster]\n\
          reserve = {reserve}\n\
          heartbeat = \"{heartbeat}ms\"\n\
@@ -255,6 +255,7 @@ pub fn daemon_config(router: &Router) -> String {
         control = addresses::control(),
         plane = router.plane.unwrap_or_default(),
         masquerade = router.masquerade,
+        queues = optional("queues", router.queues.map(|queues| queues.to_string())),
         queue_len = optional("queue_len", router.queue_len.map(|length| length.to_string())),
         reserve = router.reserve,
         heartbeat = router.heartbeat.as_millis(),

@@ -8,6 +8,7 @@ use crate::observation::Observation;
 use crate::scenario::{
     Answer, App, BrowserGroup, Fault, HalodOrder, Hold, Link, LinkOf, Load, Node, Parting, RateChange, Ref, Run, Stray,
 };
+use crate::timing::RouterCpu;
 
 /// Something that an actor is told to do. It is done when observations say so.
 #[derive(Debug, Clone, Copy)]
@@ -115,12 +116,12 @@ pub trait Engine {
     /// What carries the packets has failed.
     fn late_max(&self) -> anyhow::Result<Duration>;
 
-    /// How long HaloD's process has used a core so far, to a hundredth of a second; `None` where it is no process.
+    /// How long the router has used a core so far; `None` where HaloD is no process.
     ///
     /// # Errors
     ///
     /// The process is gone.
-    fn router_cpu(&self) -> anyhow::Result<Option<Duration>> {
+    fn router_cpu(&self) -> anyhow::Result<Option<RouterCpu>> {
         Ok(None)
     }
 

@@ -13,7 +13,7 @@ use crate::scenario::{
     Scenario, Step, Stray, WITHIN_DEFAULT, Way,
 };
 use crate::snapshot::Snapshot;
-use crate::timing::{self, LoadTimes, LossTimes, RestTimes, Spread};
+use crate::timing::{self, LoadTimes, LossTimes, RestTimes, RouterCpu, Spread};
 
 /// How long the last events may take after the last step.
 const LOADS_WITHIN: Duration = Duration::from_secs(30);
@@ -160,17 +160,17 @@ struct LoadSpan {
     end: Mark,
 }
 
-/// A moment, and how long HaloD's process had used a core by then.
+/// A moment, and how long the router had used a core by then.
 #[derive(Clone, Copy)]
 struct Mark {
     at: Instant,
-    router_cpu: Option<Duration>,
+    router_cpu: Option<RouterCpu>,
 }
 
 impl LoadSpan {
     fn times(self, (before, after): (Spread, Spread)) -> LoadTimes {
         let Self { begin, end } = self;
-        let router_cpu = end.router_cpu.zip(begin.router_cpu).map(|(end, begin)| end.saturating_sub(begin));
+        let router_cpu = end.router_cpu.zip(begin.router_cpu).map(|(end, begin)| end.since(begin));
         let deliveries = [before, after].iter().flat_map(Spread::times).copied().collect();
         LoadTimes { duration: end.at.since(begin.at), deliveries, router_cpu }
     }
@@ -257,7 +257,7 @@ impl<'s> Play<'_, 's> {
         self.pass(begin.at + time)?;
         if time >= REST_MIN {
             let Mark { at, router_cpu } = self.mark()?;
-            let cpu = router_cpu.zip(begin.router_cpu).map(|(end, begin)| end.saturating_sub(begin));
+            let cpu = router_cpu.zip(begin.router_cpu).map(|(end, begin)| end.since(begin).process);
             let (step, duration) = (self.step.to_owned(), at.since(begin.at));
             self.rests.extend(cpu.map(|router_cpu| RestTimes { step, duration, router_cpu }));
         }

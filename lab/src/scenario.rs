@@ -150,6 +150,8 @@ pub struct Router {
     pub misses: u32,
     /// How long a moved route may drain.
     pub drain: Duration,
+    /// How many queues the daemon has with `rewrite`: a power of two, 16 at most; the daemon's own default if `None`.
+    pub queues: Option<u16>,
     /// How many first packets may wait for the daemon, at least 1; the daemon's own default if `None`.
     pub queue_len: Option<u32>,
     /// Whether nodes see the router's address instead of the client's.

@@ -82,10 +82,27 @@ pub struct LoadTimes {
     /// How long each event took that was shown, from the time at which it fell due.
     #[serde(rename = "delivery_ms")]
     pub deliveries: Spread,
-    /// What HaloD's process took of a core in that time, where it is a process. What the kernel did for it elsewhere, such as
-    /// forwarding, is nobody's.
-    #[serde(rename = "router_cpu_ms", serialize_with = "milliseconds_if_any")]
-    pub router_cpu: Option<Duration>,
+    /// What the router took of a core in that time, where HaloD is a process.
+    #[serde(flatten)]
+    pub router_cpu: Option<RouterCpu>,
+}
+
+/// For how long the router used a core.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct RouterCpu {
+    /// HaloD's process, to a hundredth of a second. That is also where the kernel forwards a packet after its verdict.
+    #[serde(rename = "router_cpu_ms", serialize_with = "milliseconds_of")]
+    pub process: Duration,
+    /// The kernel, with the packets that it got from the router's links, until they were queued to HaloD, forwarded or dropped.
+    #[serde(rename = "router_kernel_ms", serialize_with = "milliseconds_of")]
+    pub kernel: Duration,
+}
+
+impl RouterCpu {
+    /// What was added since then.
+    pub(crate) fn since(self, before: Self) -> Self {
+        Self { process: self.process.saturating_sub(before.process), kernel: self.kernel.saturating_sub(before.kernel) }
+    }
 }
 
 /// A `wait`, and what HaloD's process used of a core meanwhile.
@@ -96,7 +113,7 @@ pub struct RestTimes {
     /// How long it was.
     #[serde(rename = "duration_ms", serialize_with = "milliseconds_of")]
     pub duration: Duration,
-    /// See [`LoadTimes::router_cpu`].
+    /// See [`RouterCpu::process`].
     #[serde(rename = "router_cpu_ms", serialize_with = "milliseconds_of")]
     pub router_cpu: Duration,
 }
@@ -119,7 +136,10 @@ impl fmt::Display for LoadTimes {
             }
         }
         match router_cpu {
-            Some(time) => write!(f, "; halod took {:.2} s of a core", time.as_secs_f64()),
+            Some(RouterCpu { process, kernel }) => {
+                let [process, kernel] = [process, kernel].map(Duration::as_secs_f64);
+                write!(f, "; halod took {process:.2} s of a core, the kernel {kernel:.2} s to forward")
+            }
             None => Ok(()),
         }
     }
@@ -303,10 +323,11 @@ n2, by crash: n2
 
     #[test]
     fn a_load_is_told_in_a_line_with_what_halod_took() {
-        let [duration, cpu] = [30_040, 710].map(Duration::from_millis);
-        let mut load = LoadTimes { duration, deliveries: ms([1, 2, 30]), router_cpu: Some(cpu) };
+        let [duration, process, kernel] = [30_040, 710, 1_250].map(Duration::from_millis);
+        let router_cpu = Some(RouterCpu { process, kernel });
+        let mut load = LoadTimes { duration, deliveries: ms([1, 2, 30]), router_cpu };
         let line = "3 events in 30.0 s, p50 2.000 ms, p99 30.000 ms, max 30.000 ms";
-        assert_eq!(load.to_string(), format!("{line}; halod took 0.71 s of a core"));
+        assert_eq!(load.to_string(), format!("{line}; halod took 0.71 s of a core, the kernel 1.25 s to forward"));
         load.router_cpu = None;
         assert_eq!(load.to_string(), line);
     }

@@ -9,6 +9,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::thread;
+use std::time::Duration;
 
 use halod_core::plane::PlaneKind;
 use lab::catalogue::{self, Catalogue};
@@ -84,13 +86,16 @@ struct Outcome {
 }
 
 /// How often a scenario is tried whose times could not be judged, for the machine was too busy.
-const TRIES: usize = 3;
+const TRIES: u32 = 5;
+/// Before the second try; each further one is put off by as much more. Other work on a machine comes and goes.
+const RECOVERY: Duration = Duration::from_secs(3);
 
 /// Runs a scenario as a user would.
 fn replay(name: &str, stage: (Engine, PlaneKind)) -> Result<(), Failed> {
     let mut outcome = run(name, stage)?;
-    for _ in 1..TRIES {
+    for tried in 1..TRIES {
         if outcome.verdict == "invalid" {
+            thread::sleep(RECOVERY * tried);
             outcome = run(name, stage)?;
         }
     }

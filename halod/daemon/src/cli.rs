@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::check::{self, CheckSpec};
 use crate::config::Config;
 use crate::plan::{self, Plan};
-use crate::queue::QueueStatus;
+use crate::queue::{QueueStatus, Queues};
 use crate::{nft, run};
 
 const FAILED: ExitCode = ExitCode::FAILURE;
@@ -111,7 +111,7 @@ pub fn main_from(args: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Run(RunArguments { config, record }) => {
             with_config(&config.config, |config| status(run::run(&config, record.as_deref())))
         }
-        Command::Remove(config) => with_config(&config.config, |config| match remove(config.queue) {
+        Command::Remove(config) => with_config(&config.config, |config| match remove(config.queues) {
             Ok(done) => print(|out| writeln!(out, "{done}")),
             Err(error) => status(Err(error)),
         }),
@@ -135,12 +135,13 @@ pub fn main_from(args: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 /// Removes what a daemon left, and says what was done.
-fn remove(queue: u16) -> anyhow::Result<&'static str> {
+fn remove(queues: Queues) -> anyhow::Result<&'static str> {
+    let queue = queues.first();
     anyhow::ensure!(
         QueueStatus::of(queue).is_none(),
         "a daemon serves queue {queue}; end it with SIGINT, and its rules are gone"
     );
-    Ok(if nft::remove(queue)? { "removed the rules of halod" } else { "no rules of halod are in force" })
+    Ok(if nft::remove(queues)? { "removed the rules of halod" } else { "no rules of halod are in force" })
 }
 
 fn with_config(path: &Path, command: impl FnOnce(Config) -> ExitCode) -> ExitCode {

@@ -19,6 +19,7 @@ use halod_core::plane::{PlaneConfig, PlaneKind};
 use halod_core::service::ServicePorts;
 
 use self::mistake::Mistake;
+use crate::queue::Queues;
 
 /// Ports for flows that cannot keep their own. Those below are well known; a masqueraded flow must stay clear of the
 /// router's own connections, whose ports begin at 32768 unless configured otherwise.
@@ -37,8 +38,8 @@ pub struct Config {
     pub plane: PlaneKind,
     /// Whether nodes see an address of this host instead of the client's.
     pub masquerade: bool,
-    /// The NFQUEUE number.
-    pub queue: u16,
+    /// The NFQUEUEs. The `steer` plane, which decides about little, uses the first only.
+    pub queues: Queues,
     /// On the `steer` plane, how many packets may wait for a decision before others pass by the last table.
     pub queue_len: u32,
     /// On the `steer` plane, whether all packets of all flows pass through the daemon, for counting.
@@ -114,6 +115,14 @@ impl Config {
         }
     }
 
+    /// The queues that this data plane uses.
+    pub fn queues_of(&self, kind: PlaneKind) -> Queues {
+        match kind {
+            PlaneKind::Rewrite => self.queues,
+            PlaneKind::Steer => Queues::one(self.queues.first()),
+        }
+    }
+
     /// What every data plane needs. `seed` keeps others from predicting the hashes of its flow table.
     pub fn plane_config(&self, seed: u64) -> PlaneConfig {
         PlaneConfig {
@@ -165,7 +174,7 @@ control = ["10.2.0.1:7000"]
             control: vec!["10.2.0.1:7000".parse().unwrap()],
             plane: PlaneKind::Steer,
             masquerade: false,
-            queue: 0,
+            queues: Queues::one(0),
             queue_len: 1024,
             every_packet: false,
             reserve: 1,
@@ -180,10 +189,11 @@ control = ["10.2.0.1:7000"]
 
     #[test]
     fn what_is_said_is_taken() {
-        let text = example_with("[router]", "[router]\nmasquerade = true\nqueue = 65535");
+        let text = example_with("[router]", "[router]\nmasquerade = true\nqueue = 65532\nqueues = 4");
         let text = text + "[cluster]\nreserve = 0\nheartbeat = \"10ms\"\nmisses = 5\ndrain = \"2m\"\n";
         let config = Config::parse("halod.toml", &text).unwrap();
-        assert_eq!((config.masquerade, config.queue, config.reserve, config.misses), (true, 65535, 0, 5));
+        assert_eq!((config.masquerade, config.reserve, config.misses), (true, 0, 5));
+        assert_eq!(config.queues.numbers(), 65_532..=65_535);
         assert_eq!((config.heartbeat, config.drain), (Duration::from_millis(10), Duration::from_secs(120)));
     }
 
@@ -198,7 +208,7 @@ error: unknown key `rotues`
 3 | rotues = 24
   | ^^^^^^ did you mean `routes`?
   |
-  = help: known here: routes, addresses, browser_ports, app_ports, control, plane, masquerade, queue, queue_len, every_packet",
+  = help: known here: routes, addresses, browser_ports, app_ports, control, plane, masquerade, queue, queues, queue_len, every_packet",
         );
         check(
             &example_with("24", "40000"),
@@ -286,6 +296,14 @@ error: 40000 routes are not possible
             ("192.0.2.1", "example.org", "`example.org` is no address", "expected an IP address"),
             ("2001:db8::1", "192.0.2.2", "more than one IPv4 service address", "there is 192.0.2.1 already"),
             ("[router]", "[router]\nqueue = 65536", "65536 is out of range", "expected 0 to 65535"),
+            ("[router]", "[router]\nqueues = 3", "3 queues are not possible", "1, 2, 4, 8 or 16 are"),
+            ("[router]", "[router]\nqueues = 32", "32 queues are not possible", "1, 2, 4, 8 or 16 are"),
+            (
+                "[router]",
+                "[router]\nqueue = 65533\nqueues = 4",
+                "4 queues from number 65533 on are not possible",
+                "the last number is 65535",
+            ),
             ("[router]", "[cluster]\nmisses = 0\n[router]", "0 is out of range", "expected 1 to 1000"),
             ("[router]", "[cluster]\nreserve = -1\n[router]", "-1 is out of range", "expected 0 to 65535"),
             ("[router]", "[cluster]\nheartbeat = \"9ms\"\n[router]", "9ms is out of range", "expected 10ms to 60s"),

@@ -34,7 +34,7 @@ pub(crate) enum Kernel {
 }
 
 impl Kernel {
-    /// Installs the rules. The queue has to be bound already, so that no packet is lost. The table is the one that a former
+    /// Installs the rules. The queues have to be bound already, so that no packet is lost. The table is the one that a former
     /// daemon left, if the rules go on with it.
     pub(crate) fn install(kind: PlaneKind, config: &Config) -> anyhow::Result<(Self, Option<LastTable>)> {
         let spec = rules_spec(config);
@@ -66,7 +66,7 @@ impl Kernel {
                 report(rules.add_nodes(members()));
                 let masquerades =
                     masquerades.as_mut().map(|known| known.towards(&members().collect())).unwrap_or_default();
-                let mut plane = plane.lock();
+                let mut plane = plane.at_rest();
                 plane.publish(clock.now(), routing, masquerades);
             }
             // No verdict has a mark that the kernel does not know yet. It takes its time for a change, and packets do not wait
@@ -76,7 +76,7 @@ impl Kernel {
                     steer.prepare(&routing);
                 }
                 apply(rules, plane);
-                let mut locked = plane.lock();
+                let mut locked = plane.at_rest();
                 locked.publish(clock.now(), routing, [].into());
                 drop(locked);
                 apply(rules, plane);
@@ -102,7 +102,7 @@ impl Kernel {
     pub(crate) fn carry_out(&mut self, plane: &SharedPlane) {
         let Self::Steer { rules, conntrack, .. } = self else { return };
         apply(rules, plane);
-        let flows: Vec<FlowKey> = plane.lock().as_steer().map(deletions).unwrap_or_default();
+        let flows: Vec<FlowKey> = plane.at_rest().as_steer().map(deletions).unwrap_or_default();
         if let Err(error) = conntrack.delete(&flows) {
             tracing::error!(%error, "the kernel did not forget the flows that were ended");
         }
@@ -133,7 +133,7 @@ impl Kernel {
 
 /// Installs the rules of the `steer` plane, with the table that a former daemon left if it is one of these ports.
 fn take_over(spec: &RulesSpec, ports: &ServicePorts) -> anyhow::Result<(SteerRules, Option<LastTable>)> {
-    let left = LastRules::read(spec.queue).unwrap_or_else(|error| {
+    let left = LastRules::read(spec.queues).unwrap_or_else(|error| {
         tracing::warn!(%error, "it cannot be seen what a former daemon left");
         LastRules::default()
     });
@@ -148,7 +148,7 @@ fn take_over(spec: &RulesSpec, ports: &ServicePorts) -> anyhow::Result<(SteerRul
 /// The rules that a config wants.
 fn rules_spec(config: &Config) -> RulesSpec {
     RulesSpec {
-        queue: config.queue,
+        queues: config.queues,
         addresses: config.addresses.clone(),
         browser_ports: config.ports.range(Side::Browser),
         app_ports: config.ports.range(Side::App),

@@ -26,6 +26,7 @@ pub use self::steer::SteerRules;
 pub(crate) use self::steer::tracking;
 pub use self::transaction::RulesError;
 use self::transaction::Transaction;
+use crate::queue::Queues;
 
 /// The mark (`SO_MARK`, `NFQA_MARK`) of packets that the daemon sends itself; the rules let them pass. ASCII "HALO".
 pub const OWN_MARK: u32 = 0x4841_4c4f;
@@ -33,8 +34,8 @@ pub const OWN_MARK: u32 = 0x4841_4c4f;
 /// What the rules are about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RulesSpec {
-    /// The NFQUEUE number; also tells the tables of two daemons in one namespace apart.
-    pub queue: u16,
+    /// The queues. Those of `steer` use the first only.
+    pub queues: Queues,
     /// The service addresses.
     pub addresses: Vec<IpAddr>,
     /// The browser ports, one a route.
@@ -58,7 +59,7 @@ impl Rules {
     /// Installs the rules in the network namespace of the calling thread, without any node. A table that a former
     /// daemon left is replaced in the same transaction, so that no packet passes between the two.
     ///
-    /// Queued packets without a listener are dropped (ICMP errors pass): bind the queue first. That also keeps a second
+    /// Queued packets without a listener are dropped (ICMP errors pass): bind the queues first. That also keeps a second
     /// daemon from replacing the rules of one that runs, for the kernel gives a queue to one process only.
     ///
     /// # Errors
@@ -67,7 +68,7 @@ impl Rules {
     pub fn install(spec: &RulesSpec) -> Result<Self, RulesError> {
         let socket = open()?;
         with_either_queue(|queue| rewrite::install(spec, queue).commit(&socket))?;
-        Ok(Self { socket, table: table::table_name(spec.queue), nodes: BTreeSet::new() })
+        Ok(Self { socket, table: table::table_name(spec.queues), nodes: BTreeSet::new() })
     }
 
     /// Adds service addresses of nodes, as far as they are not known, in one transaction.
@@ -119,15 +120,15 @@ impl Rules {
     }
 }
 
-/// Removes the table that a daemon left which served `queue`; `false` if there is none. Takes effect in the network namespace
+/// Removes the table that a daemon left which served these queues; `false` if there is none. Takes effect in the network namespace
 /// of the calling thread.
 ///
 /// # Errors
 ///
 /// [`RulesError`]; the table is still in force then.
-pub fn remove(queue: u16) -> Result<bool, RulesError> {
+pub fn remove(queues: Queues) -> Result<bool, RulesError> {
     let mut transaction = Transaction::new();
-    table::delete_table(&mut transaction, &table::table_name(queue));
+    table::delete_table(&mut transaction, &table::table_name(queues));
     match transaction.commit(&open()?) {
         Ok(()) => Ok(true),
         Err(error) if error.is_unknown_to_the_kernel() => Ok(false),

@@ -1,4 +1,4 @@
-//! A data plane on NFQUEUE: a thread that takes packets from the kernel and gives verdicts back, a batch at a time.
+//! A data plane on NFQUEUE: threads that take packets from the kernel and give verdicts back, a batch at a time.
 
 mod answer;
 
@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
-use std::ops::Deref;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use halod_core::cluster::Cluster;
 use halod_core::flow::{FlowKey, Toward};
@@ -17,7 +17,8 @@ use halod_core::record::Input;
 use halod_core::routing::Routing;
 use halod_core::time::Instant;
 use halod_core::wire::{Checksum, Reset};
-use tokio::sync::oneshot;
+use tokio::sync::oneshot::{self, error::RecvError};
+use tokio::task::JoinSet;
 
 pub(crate) use self::answer::Answerer;
 use crate::clock::Clock;
@@ -26,7 +27,7 @@ use crate::nft;
 use crate::queue::{Batch, Queue, QueueConfig, QueuedPacket};
 use crate::record::Recorder;
 
-/// How the queue of a plane behaves. Every plane wants whole packets: `rewrite` changes them, `steer` keeps SYNs, and what
+/// How the queues of a plane behave. Every plane wants whole packets: `rewrite` changes them, `steer` keeps SYNs, and what
 /// else it sees is little.
 pub(crate) fn queue_config(kind: PlaneKind, steer_queue_length: u32) -> QueueConfig {
     let (length, fail_open) = match kind {
@@ -46,23 +47,63 @@ mod hook {
     pub(super) const POSTROUTING: u8 = 4;
 }
 
-/// The plane as the packet thread and the control loop share it.
+/// The plane as the packet threads and the control loop share it.
 #[derive(Clone)]
-pub(crate) struct SharedPlane(Arc<Mutex<Plane>>);
+pub(crate) struct SharedPlane(Arc<Shared>);
+
+struct Shared {
+    /// Read by a thread from when it decides about packets until they are gone. The kernel forwards them while it takes the
+    /// verdicts, and that is most of the work: threads do it side by side.
+    under_way: RwLock<()>,
+    plane: Mutex<Plane>,
+}
+
+/// The plane, while each packet is either not yet decided about, or gone.
+pub(crate) struct AtRest<'a> {
+    plane: MutexGuard<'a, Plane>,
+    _nothing_under_way: RwLockWriteGuard<'a, ()>,
+}
 
 impl SharedPlane {
     pub(crate) fn new(plane: core::Plane, recorder: Recorder) -> Self {
-        Self(Arc::new(Mutex::new(Plane { plane, recorder })))
+        let plane = Mutex::new(Plane { plane, recorder });
+        Self(Arc::new(Shared { under_way: RwLock::default(), plane }))
     }
 
+    /// Nobody decides meanwhile. Packets that were decided about may still be on their way.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Plane> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.plane.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until every packet that was decided about is gone, and lets no thread begin with others.
+    pub(crate) fn at_rest(&self) -> AtRest<'_> {
+        let nothing_under_way = self.0.under_way.write().unwrap_or_else(PoisonError::into_inner);
+        AtRest { plane: self.lock(), _nothing_under_way: nothing_under_way }
+    }
+
+    /// For a thread that decides about packets, as long as they are not gone.
+    fn under_way(&self) -> RwLockReadGuard<'_, ()> {
+        self.0.under_way.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Deref for AtRest<'_> {
+    type Target = Plane;
+
+    fn deref(&self) -> &Plane {
+        &self.plane
+    }
+}
+
+impl DerefMut for AtRest<'_> {
+    fn deref_mut(&mut self) -> &mut Plane {
+        &mut self.plane
     }
 }
 
 /// The plane, and the record of what it is told. What it only tells is that of [`core::Plane`].
 ///
-/// It is told something behind the lock only, by either thread, so that the record has the order in which it was told.
+/// It is told something behind the lock only, by whichever thread, so that the record has the order in which it was told.
 pub(crate) struct Plane {
     plane: core::Plane,
     recorder: Recorder,
@@ -129,20 +170,29 @@ impl Deref for Plane {
     }
 }
 
-/// Starts the thread that serves `queue`. The receiver hears of an error that ended it.
+/// Starts a thread for each queue. Each task is one of them: it ends with the error that ended the thread, or with another if
+/// that panicked.
 ///
 /// # Errors
 ///
 /// Raw sockets are not permitted.
-pub(crate) fn start(queue: Queue, plane: SharedPlane, clock: Clock) -> io::Result<oneshot::Receiver<io::Error>> {
-    let answerer = Answerer::open()?;
-    let (ended, end) = oneshot::channel();
-    std::thread::Builder::new().name("packets".into()).spawn(move || {
-        let Err(error) = serve(&queue, &plane, &answerer, clock);
-        // Nobody listens any more if the daemon is about to end.
-        let _ = ended.send(error);
-    })?;
-    Ok(end)
+pub(crate) fn start(
+    queues: Vec<Queue>,
+    plane: &SharedPlane,
+    clock: Clock,
+) -> io::Result<JoinSet<Result<io::Error, RecvError>>> {
+    let mut threads = JoinSet::new();
+    for queue in queues {
+        let (answerer, plane) = (Answerer::open()?, plane.clone());
+        let (ended, end) = oneshot::channel();
+        std::thread::Builder::new().name(format!("packets-{}", queue.number())).spawn(move || {
+            let Err(error) = serve(&queue, &plane, &answerer, clock);
+            // Nobody listens any more if the daemon is about to end.
+            let _ = ended.send(error);
+        })?;
+        threads.spawn(end);
+    }
+    Ok(threads)
 }
 
 fn serve(queue: &Queue, plane: &SharedPlane, answerer: &Answerer, clock: Clock) -> io::Result<Infallible> {
@@ -151,18 +201,19 @@ fn serve(queue: &Queue, plane: &SharedPlane, answerer: &Answerer, clock: Clock) 
     let (mut answers, mut doubts) = (Vec::with_capacity(Batch::PACKETS_MAX), Vec::new());
     loop {
         queue.recv(&mut batch)?;
-        let mut plane = plane.lock();
+        let under_way = plane.under_way();
+        let mut locked = plane.lock();
         let now = clock.now();
         for packet in batch.packets() {
-            match decide(&mut plane, now, packet) {
+            match decide(&mut locked, now, packet) {
                 Some(Reply::Answer(reset)) => answers.push(reset),
                 Some(Reply::Doubt(doubt)) => doubts.push(doubt),
                 None => {}
             }
         }
-        // Behind the lock, so that whoever publishes a routing finds each packet either not yet decided about, or gone.
+        drop(locked);
         queue.send(&mut batch)?;
-        drop(plane);
+        drop(under_way);
         let resolved =
             doubts.drain(..).filter(|doubt| !conntrack.as_mut().is_none_or(|kernel| is_tracked(kernel, doubt)));
         answers.extend(resolved.map(|doubt| doubt.answer));

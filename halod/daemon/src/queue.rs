@@ -14,6 +14,7 @@
 
 mod batch;
 mod message;
+mod numbers;
 mod status;
 
 use std::io::{self, IoSlice};
@@ -27,6 +28,7 @@ use nix::sys::socket::{MsgFlags, getsockopt, recv, sendmsg, setsockopt, sockopt}
 pub use self::batch::{Batch, QueuedPacket};
 use self::batch::{SLOTS, Slot};
 use self::message::Arrival;
+pub use self::numbers::Queues;
 pub use self::status::QueueStatus;
 
 /// Bytes of packets that may wait in the socket, as the kernel counts them: with what each costs it in memory.
@@ -87,6 +89,11 @@ impl Queue {
         let queue = Self { socket, number, copy_range: config.copy_range, send_max };
         queue.configure(config)?;
         Ok(queue)
+    }
+
+    /// Its number.
+    pub fn number(&self) -> u16 {
+        self.number
     }
 
     /// Room for the packets of this queue. It stays with the thread that made it.

@@ -88,7 +88,7 @@ impl RecordFile {
         }
         head.write(&mut first);
         file.write_all(&first)?;
-        // Address space only, until it is needed; a buffer that grows would stop the packet thread for a while.
+        // Address space only, until it is needed; a buffer that grows would stop the packet threads for a while.
         let room = || Vec::with_capacity(WAITING_MAX + BATCH);
         let waiting = Waiting { lines: room(), end: None };
         let shared = Arc::new(Shared { waiting: Mutex::new(waiting), more: Condvar::new() });

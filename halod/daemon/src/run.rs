@@ -1,6 +1,6 @@
 //! `halod run`: puts the core between the control port, the kernel's queue and the kernel's rules.
 //!
-//! One loop owns the cluster and carries out what it asks for. Packets are another thread's; the two meet in the
+//! One loop owns the cluster and carries out what it asks for. Packets are other threads'; they and the loop meet in the
 //! plane, behind a lock.
 
 use std::collections::BTreeMap;
@@ -29,7 +29,7 @@ use crate::config::Config;
 use crate::control::{Connection, ControlPort, Event, Sent, redial};
 use crate::kernel::Kernel;
 use crate::plane::{self, Answerer, SharedPlane};
-use crate::queue::{Queue, QueueStatus};
+use crate::queue::{Queue, QueueStatus, Queues};
 use crate::record::{RecordFile, Recorder, Recording};
 
 /// Events of the control port that may wait for the loop; peers are not read while it is full.
@@ -43,7 +43,7 @@ const EVENTS_AT_ONCE: usize = 64;
 ///
 /// # Errors
 ///
-/// Something that the daemon needs cannot be had: a port, the queue, the rules, the record. The message says which.
+/// Something that the daemon needs cannot be had: a port, a queue, the rules, the record. The message says which.
 pub fn run(config: &Config, record: Option<&Path>) -> anyhow::Result<()> {
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
@@ -72,10 +72,10 @@ async fn serve(config: &Config, record: Option<&Path>) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let (events, mut inbox) = mpsc::channel(EVENTS_MAX);
-    let (mut daemon, queue) = Daemon::start(config, record, events).await?;
+    let (mut daemon, queues) = Daemon::start(config, record, events).await?;
     // Before the first packet: it would find no owner.
     daemon.carry_out();
-    let mut packets_ended = plane::start(queue, daemon.plane.clone(), daemon.clock)?;
+    let mut packet_threads = plane::start(queues, &daemon.plane, daemon.clock)?;
     tracing::info!(routes = config.ports.routes(), control = ?config.control, "ready");
 
     let mut housekeeping = tokio::time::interval(Duration::from_secs(1));
@@ -89,8 +89,8 @@ async fn serve(config: &Config, record: Option<&Path>) -> anyhow::Result<()> {
             // What a service manager sends, to start another in its place, it may be.
             _ = terminate.recv() => break daemon.kernel.goes_on_alone(),
             _ = interrupt.recv() => break false,
-            error = &mut packets_ended => {
-                let error = error.context("the packet thread panicked")?;
+            Some(ended) = packet_threads.join_next() => {
+                let error = ended?.context("a packet thread panicked")?;
                 return Err(error).context("the packet queue failed");
             }
             () = tokio::time::sleep_until(deadline) => {
@@ -123,7 +123,7 @@ struct Daemon {
     /// Sends the plane's own packets.
     answerer: Answerer,
     kernel: Kernel,
-    queue: u16,
+    queues: Queues,
     control: ControlPort,
     connections: BTreeMap<ConnId, Connection>,
     connections_opened: u64,
@@ -134,12 +134,12 @@ struct Daemon {
 }
 
 impl Daemon {
-    /// Everything but the thread that serves the queue.
+    /// Everything but the threads that serve the queues.
     async fn start(
         config: &Config,
         record: Option<&Path>,
         events: mpsc::Sender<Event>,
-    ) -> anyhow::Result<(Self, Queue)> {
+    ) -> anyhow::Result<(Self, Vec<Queue>)> {
         let clock = Clock::start();
         let began = clock.now();
         let cluster = config.cluster(own_addresses()?);
@@ -149,7 +149,7 @@ impl Daemon {
         let cannot_record = |path: &Path| format!("{} cannot be written", path.display());
         let file = record.map(|path| RecordFile::open(path).with_context(|| cannot_record(path))).transpose()?;
         // The rules stay in force unless they are removed.
-        let (kind, queue, kernel, last) = take_hold(config)?;
+        let (kind, queues, kernel, last) = take_hold(config)?;
         let had_rules = last.is_some();
         let mut head = Head::new(began, cluster, kind, config.plane_config(rand::random()));
         head.last = last;
@@ -173,7 +173,7 @@ impl Daemon {
             plane,
             answerer,
             kernel,
-            queue: config.queue,
+            queues: config.queues_of(kind),
             control,
             connections: BTreeMap::new(),
             connections_opened: 0,
@@ -181,7 +181,7 @@ impl Daemon {
             recorder,
             _recording: recording,
         };
-        Ok((daemon, queue))
+        Ok((daemon, queues))
     }
 
     fn handle(&mut self, event: Event) {
@@ -247,9 +247,11 @@ impl Daemon {
         let mut plane = self.plane.lock();
         plane.expire(self.clock.now());
         tracing::debug!(flows = plane.flow_count(), counters = ?plane.counters(), "flow table");
-        tracing::debug!(queue = ?QueueStatus::of(self.queue), "packets in the kernel");
-        tracing::debug!(ignored = self.cluster.beats_ignored(), "datagrams that were no heartbeat of a session");
         drop(plane);
+        for number in self.queues.numbers() {
+            tracing::debug!(number, queue = ?QueueStatus::of(number), "packets in the kernel");
+        }
+        tracing::debug!(ignored = self.cluster.beats_ignored(), "datagrams that were no heartbeat of a session");
         self.kernel.keep_house(&self.plane);
     }
 
@@ -280,7 +282,14 @@ impl Daemon {
 
     fn transmit(&self) {
         let mut plane = self.plane.lock();
-        while let Some(Transmit { packet, mark }) = plane.poll_transmit() {
+        let packets: Vec<Transmit> = std::iter::from_fn(|| plane.poll_transmit()).collect();
+        drop(plane);
+        if packets.is_empty() {
+            return;
+        }
+        // They do not overtake what was decided about before them.
+        let _nothing_under_way = self.plane.at_rest();
+        for Transmit { packet, mark } in packets {
             if let Err(error) = self.answerer.send(&packet, mark) {
                 tracing::debug!(%error, "a packet of the plane's own could not be sent");
             }
@@ -288,20 +297,24 @@ impl Daemon {
     }
 }
 
-/// Binds the queue and installs the rules: those of the plane that is wanted, or of `rewrite` if the system lacks what that
-/// one needs. The queue is bound before a rule can send packets to it, so that none is lost. The table is that of a former
+/// Binds the queues and installs the rules: those of the plane that is wanted, or of `rewrite` if the system lacks what that
+/// one needs. The queues are bound before a rule can send packets to them, so that none is lost. The table is that of a former
 /// daemon, if the rules go on with it.
-fn take_hold(config: &Config) -> anyhow::Result<(PlaneKind, Queue, Kernel, Option<LastTable>)> {
+fn take_hold(config: &Config) -> anyhow::Result<(PlaneKind, Vec<Queue>, Kernel, Option<LastTable>)> {
     let take = |kind| -> anyhow::Result<_> {
-        let queue = Queue::open(config.queue, plane::queue_config(kind, config.queue_len))
-            .with_context(|| format!("NFQUEUE {} cannot be used (try `halod check`)", config.queue))?;
+        let open = |number| {
+            Queue::open(number, plane::queue_config(kind, config.queue_len))
+                .with_context(|| format!("NFQUEUE {number} cannot be used (try `halod check`)"))
+        };
+        let queues = config.queues_of(kind).numbers().map(open).collect::<Result<_, _>>()?;
         let (kernel, last) =
             Kernel::install(kind, config).context("the packet rules cannot be installed (try `halod check`)")?;
-        Ok((kind, queue, kernel, last))
+        Ok((kind, queues, kernel, last))
     };
     match take(config.plane) {
         Err(error) if config.plane == PlaneKind::Steer => {
-            let fallen_back = take(PlaneKind::Rewrite).map_err(|_| anyhow::anyhow!("{error:#}"))?;
+            let in_its_place = |other| anyhow::anyhow!("{error:#}; nor can `rewrite` take its place: {other:#}");
+            let fallen_back = take(PlaneKind::Rewrite).map_err(in_its_place)?;
             tracing::warn!("the plane `steer` is not possible here, `rewrite` takes its place: {error:#}");
             Ok(fallen_back)
         }

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::process::ExitCode;
 
 use halod::nft::RulesSpec;
+use halod::queue::Queues;
 use libtest_mimic::Arguments;
 
 #[path = "nft/changes.rs"]
@@ -53,7 +54,7 @@ fn main() -> ExitCode {
 /// The rules for 24 routes at these service addresses.
 fn spec(addresses: &[IpAddr]) -> RulesSpec {
     RulesSpec {
-        queue: QUEUE,
+        queues: Queues::one(QUEUE),
         addresses: addresses.to_vec(),
         browser_ports: 8001..=8024,
         app_ports: 9001..=9024,

@@ -11,7 +11,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::thread;
 
 use halod::nft::{Rules, RulesSpec};
-use halod::queue::{Batch, Queue, QueueConfig, QueueStatus, QueuedPacket};
+use halod::queue::{Batch, Queue, QueueConfig, QueueStatus, QueuedPacket, Queues};
 use halod_core::wire::{Checksum, Packet, TcpPacket};
 use libtest_mimic::Arguments;
 use nix::errno::Errno;
@@ -184,7 +184,7 @@ impl Net {
     fn new(nodes: &[SocketAddr]) -> Self {
         let queue = Queue::open(QUEUE, CONFIG).unwrap();
         let mut rules = Rules::install(&RulesSpec {
-            queue: QUEUE,
+            queues: Queues::one(QUEUE),
             addresses: vec![V4],
             browser_ports: 8001..=8024,
             app_ports: 9001..=9024,

@@ -74,7 +74,7 @@ impl Summary {
     }
 
     pub(super) fn count(&mut self, at: Instant, input: &Input) {
-        // The daemon's two threads read its clock a moment before they write.
+        // The daemon's threads read its clock a moment before they write.
         self.last = self.last.max(at);
         *self.inputs.entry(kind(input)).or_default() += 1;
     }

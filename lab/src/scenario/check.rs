@@ -14,6 +14,7 @@ mod weather;
 use std::ops::Range;
 use std::path::Path;
 
+use halod::queue::Queues;
 use halod_core::plane::PlaneKind;
 
 use self::hosts::{Hosts, Links};
@@ -108,11 +109,16 @@ fn check_name(mistakes: &mut Mistakes, path: &str, name: &At<String>) {
 
 fn router(mistakes: &mut Mistakes, router: &At<file::Router>) -> Router {
     use std::time::Duration;
-    let file::Router { routes, plane, reserve, heartbeat, misses, drain, queue_len, masquerade, family, pace, redial } =
-        &router.value;
+    let file::Router {
+        routes, plane, reserve, heartbeat, misses, drain, queues, queue_len, masquerade, family, ..
+    } = &router.value;
+    let file::Router { pace, redial, .. } = &router.value;
     mistakes.count(routes, "routes", ROUTES_MAX.into());
     if let Some(misses) = misses {
         mistakes.count(misses, "misses", 1_000);
+    }
+    if let Some(queues) = queues.as_ref().filter(|queues| Queues::new(0, queues.value).is_none()) {
+        mistakes.add(&queues.span, format!("{} queues are not possible", queues.value), "1, 2, 4, 8 or 16");
     }
     if let Some(length) = queue_len {
         mistakes.count(length, "packets", 65_536);
@@ -128,6 +134,7 @@ fn router(mistakes: &mut Mistakes, router: &At<file::Router>) -> Router {
         misses: misses.as_ref().map_or(3, |misses| misses.value),
         drain: mistakes.quantity_or(drain.as_ref(), Duration::from_secs(10)),
         plane: plane.map(PlaneKind::from),
+        queues: queues.as_ref().map(|queues| queues.value),
         queue_len: queue_len.as_ref().map(|length| length.value),
         masquerade: *masquerade,
         family: family.unwrap_or_default(),

@@ -108,6 +108,8 @@ pub(crate) struct Router {
     pub(crate) misses: Option<At<u32>>,
     /// How long a moved route may drain; 10s if not given.
     pub(crate) drain: Option<Unit<Duration>>,
+    /// How many queues and threads the daemon has with `rewrite`; its own default if not given.
+    pub(crate) queues: Option<At<u16>>,
     /// How many first packets of connections may wait for the daemon with `steer`; its own default if not given.
     pub(crate) queue_len: Option<At<u32>>,
     /// Give nodes the router's address instead of the client's.

@@ -67,23 +67,28 @@ pub(super) fn conntrack(config: &Config) -> Finding {
     }
 }
 
-/// Binds the queue for a moment, unless it has an owner.
+/// Binds each queue for a moment, unless it has an owner.
 pub(super) fn queue(config: &Config) -> Finding {
-    let number = config.queue;
+    let queues = config.queues_of(config.plane);
+    let free = match queues.numbers().into_inner() {
+        (first, last) if first == last => format!("queue {first} is free"),
+        (first, last) => format!("queues {first} to {last} are free"),
+    };
+    queues.numbers().find_map(taken).unwrap_or(Finding::ok(free))
+}
+
+/// What is to be said of a queue that cannot be had.
+fn taken(number: u16) -> Option<Finding> {
     if let Some(QueueStatus { listener, .. }) = QueueStatus::of(number) {
-        return Finding::fail(
+        return Some(Finding::fail(
             format!("queue {number} is in use (netlink port {listener})"),
             "stop its owner, or give another number as router.queue",
-        );
+        ));
     }
-    match nfq::Queue::open().and_then(|mut queue| queue.bind(number)) {
-        Ok(()) => Finding::ok(format!("queue {number} is free")),
-        Err(error) => {
-            let cure = match error.kind() {
-                io::ErrorKind::PermissionDenied => "run as root (CAP_NET_ADMIN)",
-                _ => "modprobe nfnetlink_queue, or use a kernel with NETFILTER_NETLINK_QUEUE",
-            };
-            Finding::fail(format!("queue {number} cannot be bound: {error}"), cure)
-        }
-    }
+    let error = nfq::Queue::open().and_then(|mut queue| queue.bind(number)).err()?;
+    let cure = match error.kind() {
+        io::ErrorKind::PermissionDenied => "run as root (CAP_NET_ADMIN)",
+        _ => "modprobe nfnetlink_queue, or use a kernel with NETFILTER_NETLINK_QUEUE",
+    };
+    Some(Finding::fail(format!("queue {number} cannot be bound: {error}"), cure))
 }

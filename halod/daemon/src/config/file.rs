@@ -23,6 +23,7 @@ pub(super) struct Router {
     #[serde(default)]
     pub(super) masquerade: bool,
     pub(super) queue: Option<Spanned<i64>>,
+    pub(super) queues: Option<Spanned<i64>>,
     pub(super) queue_len: Option<Spanned<i64>>,
     #[serde(default)]
     pub(super) every_packet: bool,

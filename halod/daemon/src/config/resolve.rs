@@ -14,6 +14,7 @@ use super::Config;
 use super::duration::parse_duration;
 use super::file::{Cluster, File, Router};
 use super::mistake::Mistake;
+use crate::queue::Queues;
 
 const HEARTBEAT: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(60);
 const REDIAL_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(60);
@@ -30,7 +31,7 @@ pub(super) fn resolve(File { router, cluster }: File) -> Result<Config, Mistake>
         control: control.into_iter().map(Spanned::into_inner).collect(),
         plane: optional(router.plane.as_ref(), PlaneKind::Steer, plane)?,
         masquerade: router.masquerade,
-        queue: optional(router.queue.as_ref(), 0, |queue| number(queue, 0..=u16::MAX))?,
+        queues: queues(&router)?,
         queue_len: optional(router.queue_len.as_ref(), 1024, |length| number(length, 1..=65_536))?,
         every_packet: router.every_packet,
         reserve: optional(reserve.as_ref(), 1, |reserve| number(reserve, 0..=usize::from(u16::MAX)))?,
@@ -189,6 +190,16 @@ fn plane(name: &Spanned<String>) -> Result<PlaneKind, Mistake> {
             Err(Mistake::new(title, name.span(), "expected \"steer\" or \"rewrite\""))
         }
     }
+}
+
+fn queues(router: &Router) -> Result<Queues, Mistake> {
+    let first = optional(router.queue.as_ref(), 0, |queue| number(queue, 0..=u16::MAX))?;
+    let Some(count) = &router.queues else { return Ok(Queues::one(first)) };
+    let wrong = |what: String, label: &str| Mistake::new(format!("{what} are not possible"), count.span(), label);
+    let possible = u16::try_from(*count.get_ref()).ok().filter(|&count| Queues::new(0, count).is_some());
+    let possible = possible.ok_or_else(|| wrong(format!("{} queues", count.get_ref()), "1, 2, 4, 8 or 16 are"))?;
+    Queues::new(first, possible)
+        .ok_or_else(|| wrong(format!("{possible} queues from number {first} on"), "the last number is 65535"))
 }
 
 fn number<T: TryFrom<i64> + PartialOrd + Display>(

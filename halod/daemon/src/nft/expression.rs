@@ -133,6 +133,11 @@ impl Expressions {
         self.load_port(End::Destination, REGISTER).between(&ports.start().to_be_bytes(), &ports.end().to_be_bytes())
     }
 
+    /// `tcp sport & MASK == BITS` or `tcp dport & MASK == BITS`
+    pub(super) fn port_within(self, end: End, bits: u16, mask: u16) -> Self {
+        self.load_port(end, REGISTER).masked(&mask.to_be_bytes()).equals(&bits.to_be_bytes())
+    }
+
     /// `icmp type FIRST-LAST` or `icmpv6 type FIRST-LAST`
     pub(super) fn icmp_types(self, types: &RangeInclusive<u8>) -> Self {
         let first_byte = self.payload(libc::NFT_PAYLOAD_TRANSPORT_HEADER, 0, 1, REGISTER);

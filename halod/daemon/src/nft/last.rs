@@ -13,6 +13,7 @@ use super::steer::{family, ports};
 use super::table::{Element, Set, table_name};
 use super::{RulesError, open, rewrite};
 use crate::netlink::{Attributes, NFGENMSG_LENGTH, append_message, attributes_of, error_of, find, messages};
+use crate::queue::Queues;
 
 /// What the next table begins with.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,9 +31,9 @@ impl LastRules {
     /// # Errors
     ///
     /// [`RulesError`]: the kernel does not answer, or refuses.
-    pub fn read(queue: u16) -> Result<Self, RulesError> {
+    pub fn read(queues: Queues) -> Result<Self, RulesError> {
         let socket = open()?;
-        let table = table_name(queue);
+        let table = table_name(queues);
         let mut last = Self::default();
         for version in IpVersion::ALL {
             let family = family(version);

@@ -63,7 +63,7 @@ impl SteerRules {
         let socket = open()?;
         super::with_either_queue(|queue| install(spec, queue, &last).commit(&socket))?;
         let known = Known { ports: last.ports, nodes: last.nodes, ..Known::default() };
-        Ok(Self { socket, table: table_name(spec.queue), known, refused: Changes::default() })
+        Ok(Self { socket, table: table_name(spec.queues), known, refused: Changes::default() })
     }
 
     /// Tells the kernel what has changed, in one transaction, at the cost of that.
@@ -149,7 +149,7 @@ fn port_elements(ports: &[u16]) -> Vec<Element> {
 }
 
 fn install(spec: &RulesSpec, queue: QueueExpression, last: &LastRules) -> Transaction {
-    let table = table_name(spec.queue);
+    let table = table_name(spec.queues);
     let mut transaction = Transaction::new();
     replace_table(&mut transaction, &table);
     let of_families = FAMILIES.map(|family| [rewrite::nodes(family), ports(family), marks(family)]).concat();
@@ -345,7 +345,7 @@ impl RuleWriter<'_> {
 
     fn queued(&self, matched: Expressions, tracking: Tracking) -> Expressions {
         let (_, mark) = TRACKING.iter().find(|(known, _)| *known == tracking).expect("every tracking has its mark");
-        matched.set_mark(*mark).queue(self.queue, self.spec.queue, WithoutListener::Pass)
+        matched.set_mark(*mark).queue(self.queue, self.spec.queues.first(), WithoutListener::Pass)
     }
 }
 

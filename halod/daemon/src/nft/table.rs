@@ -8,13 +8,14 @@ use nix::libc;
 use super::expression::{Expressions, Family};
 use super::transaction::Transaction;
 use crate::netlink::Attributes;
+use crate::queue::Queues;
 
 /// Elements in one message; an attribute, here the list of them, must stay below 64 KiB.
 const ELEMENTS_PER_MESSAGE: usize = 1000;
 
-/// The table of the daemon that serves `queue`.
-pub(super) fn table_name(queue: u16) -> String {
-    format!("halod-{queue}")
+/// The table of the daemon that serves these queues.
+pub(super) fn table_name(queues: Queues) -> String {
+    format!("halod-{}", queues.first())
 }
 
 /// A new table, which takes the place of one that is there already.

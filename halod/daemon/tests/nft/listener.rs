@@ -33,13 +33,17 @@ pub(crate) struct Queued {
     pub(crate) packet: Vec<u8>,
 }
 
-/// The queue of this thread's namespace, until this is dropped.
+/// The listener of a queue of this thread's namespace, until this is dropped.
 pub(crate) struct Listener(nfq::Queue);
 
 impl Listener {
     pub(crate) fn bind() -> Self {
+        Self::bind_to(QUEUE)
+    }
+
+    pub(crate) fn bind_to(number: u16) -> Self {
         let mut queue = nfq::Queue::open().unwrap();
-        queue.bind(QUEUE).unwrap();
+        queue.bind(number).unwrap();
         queue.set_nonblocking(true);
         Self(queue)
     }

@@ -5,6 +5,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
 use halod::nft::{OWN_MARK, Rules, RulesSpec};
+use halod::queue::Queues;
 
 use crate::listener::{Decision, Hook, Listener, Queued};
 use crate::loopback::{V4, V6, begin_connection, is_refused};
@@ -22,6 +23,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("own_packets_pass", own_packets_pass),
     ("node_sets_follow_what_is_set", node_sets_follow_what_is_set),
     ("packets_to_nodes_are_queued_when_masquerading", packets_to_nodes_are_queued_when_masquerading),
+    ("the_port_of_a_client_says_the_queue", the_port_of_a_client_says_the_queue),
     ("thousands_of_nodes_are_one_transaction", thousands_of_nodes_are_one_transaction),
     ("the_table_outlives_an_unclean_end_and_is_replaced", the_table_outlives_an_unclean_end_and_is_replaced),
 ];
@@ -103,6 +105,28 @@ fn icmp_errors_are_queued_and_pass_without_a_listener() {
     }
 }
 
+/// Whether the client sends or is sent to, at each hook that a packet passes. Ports that differ in the lowest bit only have the
+/// same queue.
+fn the_port_of_a_client_says_the_queue() {
+    let mut listeners: Vec<Listener> = (QUEUE..).take(4).map(Listener::bind_to).collect();
+    let spec = RulesSpec { queues: Queues::new(QUEUE, 4).unwrap(), masquerade: true, ..spec() };
+    let mut rules = Rules::install(&spec).unwrap();
+    for address in [V4, V6] {
+        let at = |port| SocketAddr::new(address, port);
+        rules.set_nodes(&[at(5001)].into()).unwrap();
+        let mut queues_of = |from: SocketAddr, to: SocketAddr| -> Vec<usize> {
+            let _client = begin_connection(0, Some(from), (to.ip(), to.port()));
+            let taken = listeners.iter_mut().map(|listener| listener.take(Decision::Pass).len());
+            taken.enumerate().filter_map(|(queue, packets)| (packets > 0).then_some(queue)).collect()
+        };
+        for (client, queue) in (40_000..).zip([0, 0, 1, 1, 2, 2, 3, 3, 0, 0]) {
+            for (from, to) in [(client, 8001), (client, 9024), (5001, client), (client, 5001)] {
+                assert_eq!(queues_of(at(from), at(to)), [queue], "{from} -> {to}");
+            }
+        }
+    }
+}
+
 fn thousands_of_nodes_are_one_transaction() {
     let mut net = Net::new(&spec());
     let nodes: Vec<SocketAddr> = (1..=3000).flat_map(|port| [V4, V6].map(|ip| SocketAddr::new(ip, port))).collect();
@@ -129,7 +153,7 @@ fn the_table_outlives_an_unclean_end_and_is_replaced() {
     assert_eq!(net.queued_on_connect(None, (V4, 8002)), []);
     assert_eq!(net.queued_on_connect(Some(node), (V4, 80)), []);
 
-    let others = Rules::install(&RulesSpec { queue: QUEUE + 1, ..spec() }).unwrap();
+    let others = Rules::install(&RulesSpec { queues: Queues::one(QUEUE + 1), ..spec() }).unwrap();
     assert_eq!(tables(), ["halod-7", "halod-8"]);
     others.remove().unwrap();
     net.rules.remove().unwrap();

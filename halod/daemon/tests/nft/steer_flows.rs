@@ -1,6 +1,7 @@
 //! The rules of the `steer` plane, for the flows of other hosts: what is queued of them and where they are taken.
 
 use halod::nft::{LastRules, RulesSpec, SteerRules};
+use halod::queue::Queues;
 use halod_core::plane::steer::Mark;
 
 use crate::changes::{KNOWN, NEW, mark, mark_means, node, port_leads_to, watched};
@@ -172,8 +173,12 @@ fn nodes_see_the_router_when_masquerading() {
 /// Those of another daemon are translated too, which does not make them flows of this one.
 fn only_flows_of_its_own_are_masqueraded() {
     let mut router = Router::with(|spec| spec.masquerade = true);
-    let others =
-        RulesSpec { queue: QUEUE + 1, browser_ports: 7001..=7024, app_ports: 6001..=6024, ..router.spec.clone() };
+    let others = RulesSpec {
+        queues: Queues::one(QUEUE + 1),
+        browser_ports: 7001..=7024,
+        app_ports: 6001..=6024,
+        ..router.spec.clone()
+    };
     let mut others = SteerRules::install(&RulesSpec { masquerade: false, ..others }, LastRules::default()).unwrap();
     for hosts in HOSTS {
         others.apply(port_leads_to(7001, hosts.node(5001))).unwrap();

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
 use halod::nft::{self, LastRules, Rules, SteerRules};
+use halod::queue::Queues;
 use halod_core::plane::steer::{Changes, IpVersion};
 
 use crate::changes::{mark_means, node, port_leads_to, watched};
@@ -61,7 +62,7 @@ fn thousands_of_changes_are_one_transaction() {
 
 fn what_was_refused_is_offered_again() {
     let mut rules = install();
-    nft::remove(QUEUE).unwrap();
+    nft::remove(Queues::one(QUEUE)).unwrap();
     let told = [port_leads_to(8001, at(V4, 1)), port_leads_to(8001, at(V6, 1)), node(at(V4, 2), true)];
     for changes in told {
         rules.apply(changes).unwrap_err();
@@ -80,7 +81,7 @@ fn what_was_refused_is_offered_again() {
 fn what_came_after_a_refusal_counts() {
     let mut rules = install();
     rules.apply(node(at(V4, 1), true)).unwrap();
-    nft::remove(QUEUE).unwrap();
+    nft::remove(Queues::one(QUEUE)).unwrap();
     for changes in [port_leads_to(8001, at(V4, 1)), port_leads_to(8001, at(V4, 2)), node(at(V4, 3), true)] {
         rules.apply(changes).unwrap_err();
     }
@@ -110,7 +111,7 @@ fn what_is_known_is_no_change() {
     // The kernel is not even asked.
     let known = [port_leads_to(8002, at(V4, 1)), mark_means(1, at(V4, 2)), node(at(V4, 1), true), watched(8002, true)];
     known.iter().for_each(|changes| rules.apply(changes.clone()).unwrap());
-    nft::remove(QUEUE).unwrap();
+    nft::remove(Queues::one(QUEUE)).unwrap();
     known.into_iter().for_each(|changes| rules.apply(changes).unwrap());
 }
 
@@ -153,7 +154,8 @@ fn rules_begin_with_what_a_former_daemon_left() {
 fn nothing_is_read_of_other_tables() {
     assert_eq!(read(), LastRules::default());
     let mut other =
-        SteerRules::install(&nft::RulesSpec { queue: QUEUE + 1, ..spec(&[V4]) }, LastRules::default()).unwrap();
+        SteerRules::install(&nft::RulesSpec { queues: Queues::one(QUEUE + 1), ..spec(&[V4]) }, LastRules::default())
+            .unwrap();
     other.apply(port_leads_to(8001, at(V4, 1))).unwrap();
     assert_eq!(read(), LastRules::default());
     let mut rewrite = Rules::install(&spec(&[V4])).unwrap();
@@ -167,9 +169,9 @@ fn a_table_is_removed_once() {
     rules.remove().unwrap();
     assert_eq!(tables(), [""; 0]);
     drop(install());
-    assert!(nft::remove(QUEUE).unwrap());
+    assert!(nft::remove(Queues::one(QUEUE)).unwrap());
     assert_eq!(tables(), [""; 0]);
-    assert!(!nft::remove(QUEUE).unwrap());
+    assert!(!nft::remove(Queues::one(QUEUE)).unwrap());
 }
 
 fn install() -> SteerRules {
@@ -177,7 +179,7 @@ fn install() -> SteerRules {
 }
 
 fn read() -> LastRules {
-    LastRules::read(QUEUE).unwrap()
+    LastRules::read(Queues::one(QUEUE)).unwrap()
 }
 
 fn last(ports: &[(u16, SocketAddr)], nodes: &[SocketAddr]) -> LastRules {

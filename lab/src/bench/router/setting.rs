@@ -144,6 +144,9 @@ fn set_sysctls(client: &Netns, router: &Netns, server: &Netns) -> anyhow::Result
     // A client that makes many connections needs many ports, each again soon.
     client.set_sysctl("ipv4.ip_local_port_range", "1024 65535")?;
     client.set_sysctl("ipv4.tcp_tw_reuse", "1")?;
+    // The server takes a port again that it keeps in TIME-WAIT if the timestamps go on (RFC 7323). Linux lets them begin elsewhere
+    // for each pair of addresses, so that those by the server's own address would go back from those by the service's, or vice versa.
+    client.set_sysctl("ipv4.tcp_timestamps", "2")?;
     router.set_sysctl("ipv4.ip_forward", "1")?;
     // Connections of some rounds would fill the table, which is one for the whole machine, at its default of two minutes.
     match router.set_sysctl("netfilter.nf_conntrack_tcp_timeout_time_wait", "1") {

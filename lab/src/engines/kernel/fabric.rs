@@ -42,6 +42,9 @@ pub struct Totals {
     pub links: Counters,
     /// Packets that a namespace's kernel did not take, malformed ones.
     pub refused: u64,
+    /// For how long the fabric's thread used a core while it gave packets to the router's interfaces. The kernel routes,
+    /// translates and forwards them before it returns, unless they are queued to a process.
+    pub forwarding: Duration,
     /// The most by which the fabric was late for something that was due.
     pub late_max: Duration,
 }

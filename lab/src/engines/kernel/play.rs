@@ -22,6 +22,7 @@ use crate::cast::{self, StrayEnds, StraySender};
 use crate::engine::{CommandOutcome, Engine, Order, Seen, Witness};
 use crate::scenario::{Answer, BrowserGroup, Family, Link, LinkOf, Node, Placeholder, Ref, Run, Stray};
 use crate::stray;
+use crate::timing::RouterCpu;
 
 /// How long the answer to a stray packet may take, and how long no answer is waited for.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
@@ -88,8 +89,9 @@ impl Engine for World<'_> {
         Ok(self.fabric.totals()?.late_max)
     }
 
-    fn router_cpu(&self) -> anyhow::Result<Option<Duration>> {
-        self.daemon_cpu()
+    fn router_cpu(&self) -> anyhow::Result<Option<RouterCpu>> {
+        let Some(process) = self.daemon_cpu()? else { return Ok(None) };
+        Ok(Some(RouterCpu { process, kernel: self.fabric.totals()?.forwarding }))
     }
 
     fn stray(&mut self, stray: &Stray) -> anyhow::Result<Answer> {

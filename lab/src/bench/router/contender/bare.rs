@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use halod::nft::{Rules, RulesSpec};
-use halod::queue::{Queue, QueueConfig, QueuedPacket};
+use halod::queue::{Queue, QueueConfig, QueuedPacket, Queues};
 use halod_core::wire::Packet;
 
 use super::Router;
@@ -32,7 +32,7 @@ pub(super) fn start(setting: &Setting) -> anyhow::Result<Box<dyn Router + '_>> {
     let accepting = Service::start("accept", accept, "", &setting.folder)?;
     let Target { web, bulk } = Target::SERVER;
     let spec = RulesSpec {
-        queue: QUEUE,
+        queues: Queues::one(QUEUE),
         addresses: vec![web.ip()],
         browser_ports: web.port()..=web.port(),
         app_ports: bulk.port()..=bulk.port(),

@@ -20,7 +20,7 @@ use super::super::pcap::Capture;
 use super::super::tun::Tun;
 use super::{FabricConfig, Order, Totals};
 use crate::actors::Actor;
-use crate::network::{Attachment, Direction, LinkConfig, PortId, Switch, closing_source, tcp_endpoints};
+use crate::network::{Attachment, Direction, LinkConfig, PortId, Role, Switch, closing_source, tcp_endpoints};
 use crate::stacks::{Observed, StackConfig, StackId, Stacks};
 
 /// Packets taken from one interface before the others have their turn.
@@ -42,10 +42,12 @@ pub(super) struct Worker<A: Actor> {
     watches: Vec<Watch>,
     observed: Sender<Observed>,
     refused: u64,
+    forwarding: Duration,
     late_max: Duration,
 }
 
 struct Host {
+    role: Role,
     end: End,
     capture: Option<String>,
 }
@@ -81,6 +83,7 @@ impl<A: Actor> Worker<A> {
             watches: Vec::new(),
             observed,
             refused: 0,
+            forwarding: Duration::ZERO,
             late_max: Duration::ZERO,
         }
     }
@@ -193,7 +196,12 @@ impl<A: Actor> Worker<A> {
     }
 
     pub(super) fn totals(&self) -> Totals {
-        Totals { links: self.switch.counters(), refused: self.refused, late_max: self.late_max }
+        Totals {
+            links: self.switch.counters(),
+            refused: self.refused,
+            forwarding: self.forwarding,
+            late_max: self.late_max,
+        }
     }
 
     fn attach(&mut self, name: &str, host: &Attachment, end: End) -> io::Result<PortId> {
@@ -207,7 +215,7 @@ impl<A: Actor> Worker<A> {
             }
         };
         let port = self.switch.attach(host).map_err(|error| io::Error::new(io::ErrorKind::AddrInUse, error))?;
-        self.hosts.insert(port, Host { end, capture });
+        self.hosts.insert(port, Host { role: host.role, end, capture });
         Ok(port)
     }
 
@@ -273,8 +281,15 @@ impl<A: Actor> Worker<A> {
         self.record(to, &packet)?;
         self.show_to_watches(now, &packet);
         let Some(packet) = self.offer_to_catches(packet) else { return Ok(()) };
-        match &self.hosts[&to].end {
-            End::Tun(tun) => self.refused += u64::from(tun.send(&packet).is_err()),
+        let Host { role, end, .. } = &self.hosts[&to];
+        match end {
+            End::Tun(tun) => {
+                let before = matches!(role, Role::Router).then(clock::thread_cpu_time);
+                self.refused += u64::from(tun.send(&packet).is_err());
+                if let Some(before) = before {
+                    self.forwarding += clock::thread_cpu_time().saturating_sub(before);
+                }
+            }
             End::Stack(id) => self.stacks.deliver(now, *id, packet),
         }
         Ok(())
