@@ -33,7 +33,7 @@ pub use self::measure::Measure;
 use self::processor::Times;
 pub use self::program::Program;
 pub use self::report::Report;
-use self::setting::Setting;
+use self::setting::{Setting, Target};
 
 /// How long what a contender leaves behind in the kernel may take, before the machine has to be idle.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -125,6 +125,7 @@ fn able(plan: &Plan, setting: &Setting) -> anyhow::Result<(Vec<Contender>, Vec<S
 
 /// One contender's turn.
 fn turn(contender: Contender, setting: &Setting, seconds: u32, progress: impl FnMut()) -> anyhow::Result<Sample> {
+    anyhow::ensure!(!setting.answers(Target::SERVICE)?, "the router of an earlier turn still forwards to the server");
     let router = (contender.start)(setting)?;
     load::await_answer(&*router, setting)?;
     let sample = load::put_on(&*router, setting, seconds, progress)?;

@@ -28,8 +28,8 @@ use Within::{AtLeast, AtMost};
 impl Budget {
     /// That of `--short`.
     pub const SHORT: Budget = Budget(&[
-        Bound { contender: HALOD_REWRITE, measure: Measure::ReqsPerS, within: AtLeast(0.25), of: HAPROXY },
-        Bound { contender: HALOD_REWRITE, measure: Measure::BulkGbitS, within: AtLeast(0.25), of: HAPROXY },
+        Bound { contender: HALOD_REWRITE, measure: Measure::ReqsPerS, within: AtLeast(0.5), of: HAPROXY },
+        Bound { contender: HALOD_REWRITE, measure: Measure::BulkGbitS, within: AtLeast(0.65), of: HAPROXY },
         Bound { contender: HALOD_STEER, measure: Measure::ConnsPerS, within: AtLeast(0.5), of: NFT_DNAT },
         Bound { contender: HALOD_STEER, measure: Measure::ReqsPerS, within: AtLeast(0.5), of: NFT_DNAT },
         Bound { contender: HALOD_STEER, measure: Measure::BulkGbitS, within: AtLeast(0.5), of: NFT_DNAT },
@@ -82,9 +82,9 @@ mod tests {
             };
             assert_eq!(Budget::SHORT.shortfall(median), wanted);
         };
-        check(Some(10_000.0), 200.0, &[]);
-        check(Some(8_000.0), 100.0, &["requests/s of halod-rewrite: 0.20 of haproxy's, at least 0.25"]);
-        check(Some(10_000.0), 201.0, &["p99 us of halod-steer: 2.01 of nft-dnat's, at most 2.00"]);
+        check(Some(20_000.0), 200.0, &[]);
+        check(Some(16_000.0), 100.0, &["requests/s of halod-rewrite: 0.40 of haproxy's, at least 0.50"]);
+        check(Some(20_000.0), 201.0, &["p99 us of halod-steer: 2.01 of nft-dnat's, at most 2.00"]);
         check(None, 100.0, &["requests/s of halod-rewrite: not measured, though haproxy's was"]);
     }
 }

@@ -108,20 +108,25 @@ impl Service {
     }
 
     /// Asks it to stop, with SIGTERM, and waits for its end.
-    pub(super) fn stop(mut self) -> anyhow::Result<()> {
+    pub(super) fn stop(self) -> anyhow::Result<()> {
+        self.stop_by(Signal::SIGTERM)
+    }
+
+    /// The same with another signal.
+    pub(super) fn stop_by(mut self, signal: Signal) -> anyhow::Result<()> {
         if let Some(status) = self.process.try_wait()? {
             anyhow::bail!("{} ended with {status}: {}", self.name, self.log());
         }
-        anyhow::ensure!(self.terminate()?, "{} does not stop on SIGTERM: {}", self.name, self.log());
+        anyhow::ensure!(self.terminate(signal)?, "{} does not stop on {signal}: {}", self.name, self.log());
         Ok(())
     }
 
-    /// Sends SIGTERM unless it has ended. Returns whether it ends in time.
-    fn terminate(&mut self) -> anyhow::Result<bool> {
+    /// Sends the signal unless it has ended. Returns whether it ends in time.
+    fn terminate(&mut self, signal: Signal) -> anyhow::Result<bool> {
         if self.process.try_wait()?.is_some() {
             return Ok(true);
         }
-        kill(Pid::from_raw(self.process.id().cast_signed()), Signal::SIGTERM)?;
+        kill(Pid::from_raw(self.process.id().cast_signed()), signal)?;
         let deadline = Instant::now() + PATIENCE;
         while self.process.try_wait()?.is_none() {
             if Instant::now() >= deadline {
@@ -144,7 +149,7 @@ impl Service {
 impl Drop for Service {
     fn drop(&mut self) {
         // Asked first: without a PID namespace its workers would outlive it. It may have ended already.
-        let _ = self.terminate();
+        let _ = self.terminate(Signal::SIGTERM);
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

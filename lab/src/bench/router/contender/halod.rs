@@ -4,6 +4,8 @@
 use std::net::TcpStream;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+
 use super::Router;
 use super::registrar::Registrar;
 use crate::bench::router::service::Service;
@@ -28,7 +30,7 @@ impl Router for Halod {
     }
 
     fn stop(self: Box<Self>) -> anyhow::Result<()> {
-        self.daemon.stop()
+        self.end()
     }
 }
 
@@ -36,7 +38,7 @@ impl Router for Halod {
 pub(super) fn obstacle(setting: &Setting, plane: &str) -> anyhow::Result<Option<String>> {
     let halod = Halod::start(setting, plane)?;
     let other = halod.daemon.log().lines().find(|line| line.contains("the plane `")).map(str::to_owned);
-    halod.daemon.stop()?;
+    halod.end()?;
     Ok(other)
 }
 
@@ -53,6 +55,11 @@ impl Halod {
         daemon.await_ready(|| Ok(setting.router.run(|| TcpStream::connect(CONTROL))?.is_ok()))?;
         let node = Registrar::register(&setting.server, CONTROL, Target::SERVER.web, Target::SERVER.bulk)?;
         Ok(Self { daemon, _node: node })
+    }
+
+    /// SIGTERM would leave the rules of `steer` in force.
+    fn end(self) -> anyhow::Result<()> {
+        self.daemon.stop_by(Signal::SIGINT)
     }
 }
 
