@@ -89,6 +89,10 @@ impl Engine for World<'_> {
         Ok(self.fabric.totals()?.late_max)
     }
 
+    fn behind_max(&self) -> anyhow::Result<Duration> {
+        Ok(self.fabric.totals()?.behind_max)
+    }
+
     fn router_cpu(&self) -> anyhow::Result<Option<RouterCpu>> {
         let Some(process) = self.daemon_cpu()? else { return Ok(None) };
         Ok(Some(RouterCpu { process, kernel: self.fabric.totals()?.forwarding }))

@@ -14,6 +14,7 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::eventfd::EventFd;
 use nix::sys::prctl::set_timerslack;
 use nix::sys::time::TimeSpec;
+use rustix::process::setpriority_process;
 
 use super::super::clock;
 use super::super::pcap::Capture;
@@ -25,6 +26,8 @@ use crate::stacks::{Observed, StackConfig, StackId, Stacks};
 
 /// Packets taken from one interface before the others have their turn.
 const BATCH: usize = 64;
+/// The thread's own priority, from -20, the highest, to 19. What hosts compute slows no network down.
+const NICE: i32 = -15;
 /// The largest IP packet.
 const PACKET_LENGTH_MAX: usize = 65_535;
 
@@ -43,6 +46,9 @@ pub(super) struct Worker<A: Actor> {
     observed: Sender<Observed>,
     refused: u64,
     forwarding: Duration,
+    /// Since when there have been more packets than could be taken at a time.
+    behind_since: Option<Instant>,
+    behind_max: Duration,
     late_max: Duration,
 }
 
@@ -84,6 +90,8 @@ impl<A: Actor> Worker<A> {
             observed,
             refused: 0,
             forwarding: Duration::ZERO,
+            behind_since: None,
+            behind_max: Duration::ZERO,
             late_max: Duration::ZERO,
         }
     }
@@ -92,11 +100,14 @@ impl<A: Actor> Worker<A> {
     pub(super) fn run(mut self, orders: &Receiver<Order<A>>, wake: &EventFd) -> io::Result<Totals> {
         // Linux lets a thread sleep 50 us too long unless told otherwise.
         set_timerslack(1)?;
+        // Where this is not permitted, hosts that compute slow the network down. That it fell behind is told.
+        let _ = setpriority_process(None, NICE);
         let mut buffer = vec![0; PACKET_LENGTH_MAX];
         loop {
             let due = self.next_wakeup();
             let ready = self.wait(wake, due)?;
-            self.late_max = self.late_max.max(due.map_or(Duration::ZERO, |due| clock::now().since(due)));
+            let begin = clock::now();
+            self.late_max = self.late_max.max(due.map_or(Duration::ZERO, |due| begin.since(due)));
             // EAGAIN: something else woke us.
             let _ = wake.read();
             loop {
@@ -106,10 +117,14 @@ impl<A: Actor> Worker<A> {
                     Err(TryRecvError::Disconnected) => return self.finish(),
                 }
             }
+            let mut is_behind = false;
             for port in ready {
-                self.receive(port, &mut buffer)?;
+                is_behind |= self.receive(port, &mut buffer)?;
             }
             self.advance(clock::now())?;
+            let behind_since = self.behind_since.unwrap_or(begin);
+            self.behind_max = self.behind_max.max(clock::now().since(behind_since));
+            self.behind_since = is_behind.then_some(behind_since);
         }
     }
 
@@ -201,6 +216,7 @@ impl<A: Actor> Worker<A> {
             refused: self.refused,
             forwarding: self.forwarding,
             late_max: self.late_max,
+            behind_max: self.behind_max,
         }
     }
 
@@ -241,13 +257,14 @@ impl<A: Actor> Worker<A> {
         [self.switch.next_wakeup(), self.stacks.next_wakeup()].into_iter().flatten().min()
     }
 
-    fn receive(&mut self, port: PortId, buffer: &mut [u8]) -> io::Result<()> {
+    /// Takes what an interface has, and says whether there may be more.
+    fn receive(&mut self, port: PortId, buffer: &mut [u8]) -> io::Result<bool> {
         for _ in 0..BATCH {
-            let End::Tun(tun) = &self.hosts[&port].end else { break };
-            let Some(length) = tun.receive(buffer)? else { break };
+            let End::Tun(tun) = &self.hosts[&port].end else { return Ok(false) };
+            let Some(length) = tun.receive(buffer)? else { return Ok(false) };
             self.send(clock::now(), port, buffer[..length].to_vec())?;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Does all that is due by `now`, and what follows from it at once.
