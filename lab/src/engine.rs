@@ -116,16 +116,6 @@ pub trait Engine {
     /// What carries the packets has failed.
     fn late_max(&self) -> anyhow::Result<Duration>;
 
-    /// The longest stretch for which packets waited so far because there were more than the engine could carry. Each of them may
-    /// have waited for less.
-    ///
-    /// # Errors
-    ///
-    /// What carries the packets has failed.
-    fn behind_max(&self) -> anyhow::Result<Duration> {
-        Ok(Duration::ZERO)
-    }
-
     /// How long the router has used a core so far; `None` where HaloD is no process.
     ///
     /// # Errors

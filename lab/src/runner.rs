@@ -35,8 +35,6 @@ pub struct Outcome {
     pub overtime: Vec<String>,
     /// The most by which the engine's own timers were late.
     pub late_max: Duration,
-    /// The longest stretch for which the engine could not keep up with the packets.
-    pub behind_max: Duration,
     /// The times of each loss of a node.
     pub losses: Vec<LossTimes>,
     /// What became of its loads; `None` without one.
@@ -55,7 +53,7 @@ impl Outcome {
         } else if self.overtime.is_empty() {
             Verdict::Pass
         } else {
-            match timing::invalid(self.late_max, self.behind_max, &self.overtime) {
+            match timing::invalid(self.late_max, &self.overtime) {
                 Some(why) => Verdict::Invalid(why),
                 None => Verdict::Fail(self.overtime.clone()),
             }
@@ -127,7 +125,6 @@ pub fn run(scenario: &Scenario, engine: &mut dyn Engine, mut progress: impl FnMu
         failures,
         overtime,
         late_max: play.engine.late_max().unwrap_or_default(),
-        behind_max: play.engine.behind_max().unwrap_or_default(),
         losses,
         load,
         rests,

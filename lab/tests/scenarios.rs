@@ -86,7 +86,7 @@ struct Outcome {
 }
 
 /// How often a scenario is tried whose times could not be judged, for the machine was too busy.
-const TRIES: u32 = 5;
+const TRIES: u32 = 3;
 /// Before the second try; each further one is put off by as much more. Other work on a machine comes and goes.
 const RECOVERY: Duration = Duration::from_secs(3);
 

@@ -102,7 +102,12 @@ impl Kernel {
     pub(crate) fn carry_out(&mut self, plane: &SharedPlane) {
         let Self::Steer { rules, conntrack, .. } = self else { return };
         apply(rules, plane);
-        let flows: Vec<FlowKey> = plane.at_rest().as_steer().map(deletions).unwrap_or_default();
+        let flows: Vec<FlowKey> = plane.lock().as_steer().map(deletions).unwrap_or_default();
+        if flows.is_empty() {
+            return;
+        }
+        // What was decided about of these flows goes where they went.
+        drop(plane.at_rest());
         if let Err(error) = conntrack.delete(&flows) {
             tracing::error!(%error, "the kernel did not forget the flows that were ended");
         }

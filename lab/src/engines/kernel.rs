@@ -6,7 +6,6 @@
 
 mod busy;
 pub mod clock;
-mod cores;
 pub mod daemon;
 pub mod fabric;
 mod faults;

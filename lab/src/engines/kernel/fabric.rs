@@ -47,8 +47,6 @@ pub struct Totals {
     pub forwarding: Duration,
     /// The most by which the fabric was late for something that was due.
     pub late_max: Duration,
-    /// The longest stretch for which packets waited because the fabric carried others.
-    pub behind_max: Duration,
 }
 
 /// An actor to attach.

@@ -86,11 +86,7 @@ impl Engine for World<'_> {
     }
 
     fn late_max(&self) -> anyhow::Result<Duration> {
-        Ok(self.fabric.totals()?.late_max.max(self.cores.late_max()))
-    }
-
-    fn behind_max(&self) -> anyhow::Result<Duration> {
-        Ok(self.fabric.totals()?.behind_max)
+        Ok(self.fabric.totals()?.late_max)
     }
 
     fn router_cpu(&self) -> anyhow::Result<Option<RouterCpu>> {

@@ -12,7 +12,6 @@ use nix::sys::signal::Signal;
 
 use super::busy::Busy;
 use super::clock;
-use super::cores::Cores;
 use super::daemon::{Balancer, Daemon};
 use super::fabric::{ActorHost, Fabric, FabricConfig};
 use super::hosts::Host;
@@ -104,7 +103,6 @@ pub struct World<'a> {
     pub(super) inbox: Inbox,
     /// Where the first FIN or RST of each process that was killed is told.
     pub(super) closings: BTreeMap<Ref<Node>, Receiver<Instant>>,
-    pub(super) cores: Cores,
     /// What keeps the cores busy, if anything does.
     pub(super) busy: Option<Busy>,
     /// Starts of processes, so that each has an incarnation of its own.
@@ -135,7 +133,6 @@ impl<'a> World<'a> {
             daemon_starts: 0,
             record: options.record.clone(),
             fabric,
-            cores: Cores::watch()?,
             router,
             browsers: BTreeMap::new(),
             inbox,

@@ -46,9 +46,6 @@ pub(super) struct Worker<A: Actor> {
     observed: Sender<Observed>,
     refused: u64,
     forwarding: Duration,
-    /// Since when there have been more packets than could be taken at a time.
-    behind_since: Option<Instant>,
-    behind_max: Duration,
     late_max: Duration,
 }
 
@@ -90,8 +87,6 @@ impl<A: Actor> Worker<A> {
             observed,
             refused: 0,
             forwarding: Duration::ZERO,
-            behind_since: None,
-            behind_max: Duration::ZERO,
             late_max: Duration::ZERO,
         }
     }
@@ -100,14 +95,13 @@ impl<A: Actor> Worker<A> {
     pub(super) fn run(mut self, orders: &Receiver<Order<A>>, wake: &EventFd) -> io::Result<Totals> {
         // Linux lets a thread sleep 50 us too long unless told otherwise.
         set_timerslack(1)?;
-        // Where this is not permitted, hosts that compute slow the network down. That it fell behind is told.
+        // Where this is not permitted, hosts that compute slow the network down.
         let _ = setpriority_process(None, NICE);
         let mut buffer = vec![0; PACKET_LENGTH_MAX];
         loop {
             let due = self.next_wakeup();
             let ready = self.wait(wake, due)?;
-            let begin = clock::now();
-            self.late_max = self.late_max.max(due.map_or(Duration::ZERO, |due| begin.since(due)));
+            self.late_max = self.late_max.max(due.map_or(Duration::ZERO, |due| clock::now().since(due)));
             // EAGAIN: something else woke us.
             let _ = wake.read();
             loop {
@@ -117,14 +111,10 @@ impl<A: Actor> Worker<A> {
                     Err(TryRecvError::Disconnected) => return self.finish(),
                 }
             }
-            let mut is_behind = false;
             for port in ready {
-                is_behind |= self.receive(port, &mut buffer)?;
+                self.receive(port, &mut buffer)?;
             }
             self.advance(clock::now())?;
-            let behind_since = self.behind_since.unwrap_or(begin);
-            self.behind_max = self.behind_max.max(clock::now().since(behind_since));
-            self.behind_since = is_behind.then_some(behind_since);
         }
     }
 
@@ -216,7 +206,6 @@ impl<A: Actor> Worker<A> {
             refused: self.refused,
             forwarding: self.forwarding,
             late_max: self.late_max,
-            behind_max: self.behind_max,
         }
     }
 
@@ -257,14 +246,13 @@ impl<A: Actor> Worker<A> {
         [self.switch.next_wakeup(), self.stacks.next_wakeup()].into_iter().flatten().min()
     }
 
-    /// Takes what an interface has, and says whether there may be more.
-    fn receive(&mut self, port: PortId, buffer: &mut [u8]) -> io::Result<bool> {
+    fn receive(&mut self, port: PortId, buffer: &mut [u8]) -> io::Result<()> {
         for _ in 0..BATCH {
-            let End::Tun(tun) = &self.hosts[&port].end else { return Ok(false) };
-            let Some(length) = tun.receive(buffer)? else { return Ok(false) };
+            let End::Tun(tun) = &self.hosts[&port].end else { break };
+            let Some(length) = tun.receive(buffer)? else { break };
             self.send(clock::now(), port, buffer[..length].to_vec())?;
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Does all that is due by `now`, and what follows from it at once.
