@@ -16,7 +16,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use halod_core::cluster::{self, Cluster, Output};
+use halod_core::cluster::{Cluster, Output};
 use halod_core::flow::{FlowKey, Toward};
 use halod_core::plane::steer::{IpVersion, Known, Mark, Tracking};
 use halod_core::plane::{Plane, Seen, Stage, Verdict};
@@ -76,10 +76,7 @@ impl Replay {
         self.summary.count(at, &input);
         match input {
             Input::Cluster(input) => {
-                // The daemon gave up a node while it was carrying out what the cluster wanted.
-                if !matches!(input, cluster::Input::GivenUp { .. }) {
-                    self.settle(line, at);
-                }
+                // The daemon tells the cluster all that has come, and only then carries out what the cluster wants.
                 input.tell(at, &mut self.cluster);
             }
             Input::Timeout => {
@@ -187,8 +184,8 @@ impl Replay {
         }
     }
 
-    /// What the daemon's loop had done before it came to the next event: all that the cluster wanted. Nothing is left to do
-    /// if the cluster wanted the same there.
+    /// What the daemon's loop had done before its timers: all that the cluster wanted. Nothing is left to do if the cluster
+    /// wanted the same there.
     fn settle(&mut self, line: u64, at: Instant) {
         while let Some(wanted) = self.wanted.pop_front() {
             self.summary.diverge(line, || match &wanted {
