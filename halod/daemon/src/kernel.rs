@@ -55,9 +55,8 @@ impl Kernel {
         Ok((Self::Steer { rules, conntrack, ports: config.ports, addresses: config.addresses.clone() }, last))
     }
 
-    /// Puts a routing into force in the plane, with what the kernel has to know for that; the rest of it is for
-    /// [`Kernel::carry_out`]. When that was, is a time behind the plane's lock: what was decided about before has an earlier
-    /// one.
+    /// Puts a routing into force, in the plane and in the kernel. When that was, is a time behind the plane's lock: what was
+    /// decided about before has an earlier one.
     pub(crate) fn publish(&mut self, clock: Clock, plane: &SharedPlane, routing: Arc<Routing>) {
         match self {
             // The kernel learns a node's addresses before the first packet can go there, and forgets them some time after the
@@ -70,8 +69,8 @@ impl Kernel {
                 let mut plane = plane.at_rest();
                 plane.publish(clock.now(), routing, masquerades);
             }
-            // No verdict has a mark that the kernel does not know yet. It takes its time for a change, and neither packets nor
-            // nodes wait for the last table, which is there for the time without this daemon.
+            // No verdict has a mark that the kernel does not know yet. It takes its time for a change, and packets do not wait
+            // for that.
             Self::Steer { rules, .. } => {
                 if let Some(steer) = plane.lock().as_steer() {
                     steer.prepare(&routing);
@@ -79,6 +78,8 @@ impl Kernel {
                 apply(rules, plane);
                 let mut locked = plane.at_rest();
                 locked.publish(clock.now(), routing, [].into());
+                drop(locked);
+                apply(rules, plane);
             }
         }
     }

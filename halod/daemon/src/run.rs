@@ -82,11 +82,7 @@ async fn serve(config: &Config, record: Option<&Path>) -> anyhow::Result<()> {
     housekeeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut happened = Vec::with_capacity(EVENTS_AT_ONCE);
     let is_left_in_force = loop {
-        if daemon.follow_cluster() {
-            // The nodes are told before the kernel is busy with the same table. Packets are decided about by it already.
-            tokio::task::yield_now().await;
-        }
-        daemon.follow_plane();
+        daemon.carry_out();
         let deadline = daemon.clock.timer(daemon.deadline());
         tokio::select! {
             biased;
@@ -260,13 +256,6 @@ impl Daemon {
     }
 
     fn carry_out(&mut self) {
-        self.follow_cluster();
-        self.follow_plane();
-    }
-
-    /// Tells nodes and the plane what the cluster wants them to know. Says whether a routing is among that.
-    fn follow_cluster(&mut self) -> bool {
-        let mut has_published = false;
         while let Some(output) = self.cluster.poll() {
             match output {
                 Output::Send(conn, message) => {
@@ -283,18 +272,10 @@ impl Daemon {
                 Output::Beat(to, message) => self.control.send_datagram(to, &encode(&message)),
                 Output::Redial(node, admin) => redial(node, admin, self.redial_timeout, self.events.clone()),
                 Output::End(flow, toward) => self.plane.lock().end(self.clock.now(), flow, toward),
-                Output::Publish(routing) => {
-                    self.kernel.publish(self.clock, &self.plane, routing);
-                    has_published = true;
-                }
+                Output::Publish(routing) => self.kernel.publish(self.clock, &self.plane, routing),
                 Output::Note(note) => log(&note),
             }
         }
-        has_published
-    }
-
-    /// Does what the plane wants of the kernel, and sends its packets.
-    fn follow_plane(&mut self) {
         self.kernel.carry_out(&self.plane);
         self.transmit();
     }
