@@ -82,7 +82,19 @@ impl Replay {
             Input::Timeout => {
                 self.settle(line, at);
                 self.plane.timeout(at);
-                self.cluster.timeout(at, &self.plane);
+                self.cluster.timeout(at);
+            }
+            Input::Look => {
+                self.settle(line, at);
+                self.cluster.begin_look(at);
+                self.cluster.look(at, &self.plane);
+            }
+            Input::Ask => {
+                self.settle(line, at);
+                self.cluster.begin_look(at);
+                if let Some(steer) = self.plane.as_steer() {
+                    steer.ask();
+                }
             }
             Input::Expire => {
                 self.settle(line, at);
@@ -100,9 +112,11 @@ impl Replay {
             }
             Input::Packet(headers) => self.show(at, &headers),
             Input::Survey { entries } => {
+                self.settle(line, at);
                 if let Some(steer) = self.plane.as_steer() {
                     steer.survey(at, &entries);
                 }
+                self.cluster.look(at, &self.plane);
             }
         }
         self.take_outputs(at, listener);

@@ -154,6 +154,8 @@ pub struct Router {
     pub queues: Option<u16>,
     /// How many first packets may wait for the daemon, at least 1; the daemon's own default if `None`.
     pub queue_len: Option<u32>,
+    /// How long the simulator's kernel takes to say which connections it tracks.
+    pub survey: Duration,
     /// Whether nodes see the router's address instead of the client's.
     pub masquerade: bool,
     /// How browsers and apps reach the service.

@@ -3,6 +3,10 @@
 //! One state machine without I/O. The driver hands in connections, messages and time, then carries out the
 //! [`Output`]s in order; it calls [`Cluster::timeout`] when [`Cluster::deadline`] has come. A packet never comes here:
 //! data planes read the [`Routing`](crate::routing::Routing) that is published.
+//!
+//! Now and then the cluster looks at the flows of the data plane. The plane may have to ask the kernel for them, and
+//! that takes long enough for the world to go on, so a look has a beginning, [`Cluster::begin_look`], and an end,
+//! [`Cluster::look`]. What happens between the two is for the next look.
 
 mod admission;
 mod change;
@@ -104,19 +108,31 @@ pub struct Cluster {
     /// When to see whether each session has been silent for too long.
     silences: BTreeSet<(Instant, SessionId)>,
     drains: Drains,
-    /// Nodes that were lost and whose flows have not been looked for yet, and who is told of their end.
+    /// Nodes that were lost since the last look began, and who is told of the end of their flows.
     bereaved: Vec<(SessionId, Toward)>,
+    looks: Looks,
     /// Flows that are to be ended at the pace.
     endings: VecDeque<(FlowKey, Toward)>,
     pacer: Pacer,
     next_tick: Instant,
-    /// When to look at the flows, if before the next tick.
-    wake_at: Option<Instant>,
-    /// When they were looked at last.
-    looked_at: Option<Instant>,
     sessions_opened: u64,
     beats_ignored: u64,
     outputs: VecDeque<Output>,
+}
+
+/// Looks at the flows.
+#[derive(Debug, Default)]
+struct Looks {
+    /// When there has to be one, if before the next tick.
+    wake_at: Option<Instant>,
+    /// It is time for one.
+    is_due: bool,
+    /// When the last one began.
+    began_at: Option<Instant>,
+    /// The last epoch that the data plane had heard of by then.
+    epoch: Epoch,
+    /// Lost nodes whose flows the data plane knows at its end.
+    bereaved: Vec<(SessionId, Toward)>,
 }
 
 /// A connection that has not said `hello`.
@@ -152,9 +168,8 @@ impl Cluster {
             silences: BTreeSet::new(),
             drains: Drains::default(),
             bereaved: Vec::new(),
+            looks: Looks::default(),
             endings: VecDeque::new(),
-            wake_at: None,
-            looked_at: None,
             sessions_opened: 0,
             beats_ignored: 0,
             outputs: VecDeque::new(),
@@ -175,7 +190,7 @@ impl Cluster {
             first(&self.suspects),
             first(&self.held),
             self.recovery.as_ref().map(Recovery::until),
-            self.wake_at,
+            self.looks.wake_at,
             (self.paced() > 0).then(|| self.pacer.retry_at()),
         ];
         others.into_iter().flatten().fold(self.next_tick, Instant::min)
@@ -240,28 +255,16 @@ impl Cluster {
         }
     }
 
-    /// Whether [`Cluster::timeout`] will look at the flows now.
-    pub fn looks_at_flows(&self, now: Instant) -> bool {
-        self.next_tick <= now || self.wake_at.is_some_and(|due| due <= now)
-    }
-
-    /// Time has come to [`Cluster::deadline`] or beyond, and all outputs are carried out. `flows` are those of the data
-    /// plane that the published routings go to.
-    pub fn timeout(&mut self, now: Instant, flows: &dyn Flows) {
+    /// Time has come to [`Cluster::deadline`] or beyond.
+    pub fn timeout(&mut self, now: Instant) {
         let late = now.since(self.deadline());
         if late > self.config.heartbeat / 2 && !mutant!(LatenessNotForgiven) {
             self.forgive(now, late);
         }
         self.close_silent_greetings(now);
         let is_tick = self.next_tick <= now;
-        if self.looks_at_flows(now) {
-            self.wake_at = None;
-            self.looked_at = Some(now);
-            self.end_flows_of_the_lost(flows);
-            self.survey_drains(now, flows);
-        }
+        self.looks.is_due |= is_tick || self.looks.wake_at.take_if(|due| *due <= now).is_some();
         self.move_browsers_on(now);
-        // Whose flows these losses end is seen when the data plane has heard of them: at the next call.
         let mut lost = self.overdue_suspects(now);
         lost.extend(self.silent_nodes(now));
         if !lost.is_empty() {
@@ -275,6 +278,28 @@ impl Cluster {
             self.next_tick = now + self.config.heartbeat;
             self.beat();
         }
+    }
+
+    /// Whether it is time to look at the flows: to call [`Cluster::begin_look`], and when the data plane knows of the flows
+    /// that it has now, [`Cluster::look`].
+    pub fn wants_look(&self) -> bool {
+        self.looks.is_due
+    }
+
+    /// From now on the data plane finds out which flows it has, if it does not know that anyway. All outputs are carried
+    /// out. A look that has begun and does not come to its end is begun again.
+    pub fn begin_look(&mut self, now: Instant) {
+        self.looks.is_due = false;
+        self.looks.began_at = Some(now);
+        self.looks.epoch = self.epoch;
+        self.looks.bereaved.append(&mut self.bereaved);
+    }
+
+    /// `flows` are those of the data plane that the published routings go to, as they were after [`Cluster::begin_look`].
+    pub fn look(&mut self, now: Instant, flows: &dyn Flows) {
+        self.end_flows_of_the_lost(flows);
+        self.survey_drains(now, flows);
+        self.move_browsers_on(now);
     }
 
     /// How long a node may be silent: (misses + 1/2) intervals.
@@ -366,7 +391,7 @@ impl Cluster {
 
     fn survey_drains(&mut self, now: Instant, flows: &dyn Flows) {
         let (sessions, outputs) = (&self.sessions, &mut self.outputs);
-        let overdue = self.drains.survey(now, self.config.heartbeat, flows, |node, message| {
+        let overdue = self.drains.survey(now, self.looks.epoch, self.config.heartbeat, flows, |node, message| {
             // A suspect hears it all again when it has proved itself.
             outputs.extend(sessions[&node].conn.map(|conn| Output::Send(conn, message)));
         });
@@ -463,15 +488,15 @@ impl Cluster {
         }
     }
 
-    /// Has `timeout` called at once, for what needs the flows.
+    /// Has the flows looked at as soon as may be.
     fn wake(&mut self, now: Instant) {
-        self.wake_at = Some(now);
+        self.looks.wake_at = Some(now);
     }
 
     /// Likewise, but changes that follow each other closely share one look: it costs as much as there are flows.
     fn wake_soon(&mut self, now: Instant) {
-        let due = self.looked_at.map_or(now, |looked_at| now.max(looked_at + LOOKS_APART));
-        self.wake_at = Some(self.wake_at.map_or(due, |already| already.min(due)));
+        let due = self.looks.began_at.map_or(now, |began_at| now.max(began_at + LOOKS_APART));
+        self.looks.wake_at = Some(self.looks.wake_at.map_or(due, |already| already.min(due)));
     }
 
     fn session_mut(&mut self, node: SessionId) -> &mut Session {

@@ -58,6 +58,8 @@ mutants! {
     UnansweredSynsForgotten,
     /// The kernel keeps the connections of a lost node.
     LostFlowsTracked,
+    /// A SYN is decided anew although its node has answered while the kernel told of those that it had not.
+    UnansweredNotAskedAgain,
     /// Packets of a moved route are not watched.
     MovedRoutesUnwatched,
     /// Apps are given the mark for browsers.
@@ -76,6 +78,8 @@ mutants! {
     PacingOff,
     /// A drain that is not over at its deadline goes on.
     DrainDeadlineIgnored,
+    /// A drain goes by a look at the flows that began before it.
+    LookedAtTooEarly,
     /// The drain of a route that has returned goes on.
     DrainNotCancelled,
     /// Flows of one client host look the same at their node.

@@ -5,7 +5,7 @@
 //! killed. Several records may stand one after another in a file.
 //!
 //! ```text
-//! {"halod_record":2,"by":"0.1.0","at":61204,"cluster":{"routes":24,...},"kind":"rewrite","plane":{...}}
+//! {"halod_record":3,"by":"0.1.0","at":61204,"cluster":{"routes":24,...},"kind":"rewrite","plane":{...}}
 //! [8120553,{"cluster":{"opened":{"conn":1,"peer":"10.1.0.1","token":"1f0c..."}}}]
 //! [8431007,{"publish":{"epoch":1,"masquerades":{}}}]
 //! [9120018,{"packet":{"stage":"ingress","headers":"45000028...","payload":517}}]
@@ -34,7 +34,7 @@ use crate::time::Instant;
 use crate::wire::Checksum;
 
 /// The version of the format that this crate reads and writes.
-pub const RECORD_VERSION: u64 = 2;
+pub const RECORD_VERSION: u64 = 3;
 
 /// What the core was made from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,7 +84,12 @@ pub enum Input {
     },
     /// [`Plane::handle`](crate::plane::Plane::handle)
     Packet(PacketHeaders),
-    /// [`Steer::survey`](crate::plane::Steer::survey)
+    /// [`Cluster::begin_look`](crate::cluster::Cluster::begin_look), and at once
+    /// [`Cluster::look`](crate::cluster::Cluster::look): the plane knew its flows.
+    Look,
+    /// [`Cluster::begin_look`](crate::cluster::Cluster::begin_look) and [`Steer::ask`](crate::plane::Steer::ask).
+    Ask,
+    /// [`Steer::survey`](crate::plane::Steer::survey), and [`Cluster::look`](crate::cluster::Cluster::look).
     Survey {
         /// What the kernel answered.
         entries: Vec<Entry>,

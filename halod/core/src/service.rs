@@ -107,14 +107,16 @@ impl ServicePorts {
 
 /// The service ports on the addresses that they are exposed on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Services {
-    pub(crate) ports: ServicePorts,
-    pub(crate) addresses: Vec<IpAddr>,
+pub struct Services {
+    /// The ports.
+    pub ports: ServicePorts,
+    /// The addresses.
+    pub addresses: Vec<IpAddr>,
 }
 
 impl Services {
     /// What an address and port is exposed for, if it is.
-    pub(crate) fn locate(&self, destination: SocketAddr) -> Option<(Side, RouteId)> {
+    pub fn locate(&self, destination: SocketAddr) -> Option<(Side, RouteId)> {
         self.ports.locate(destination.port()).filter(|_| self.addresses.contains(&destination.ip()))
     }
 }

@@ -58,7 +58,9 @@ fn the_example_is_what_halod_says() {
                 for node in [1, 2] {
                     beat(&mut cluster, now, node, beats);
                 }
-                cluster.timeout(now, &NoFlows);
+                cluster.timeout(now);
+                cluster.begin_look(now);
+                cluster.look(now, &NoFlows);
                 heard += &said(&mut cluster);
             }
         }

@@ -87,6 +87,8 @@ fn messages_that_a_node_may_send_are_read_as_they_were() {
 fn inputs_of_the_plane() {
     let flow = FlowKey { client: address("198.51.100.7:40000"), service: address("192.0.2.1:8001") };
     check(&Input::Timeout, r#""timeout""#);
+    check(&Input::Look, r#""look""#);
+    check(&Input::Ask, r#""ask""#);
     check(&Input::Expire, r#""expire""#);
     let masquerades = BTreeMap::from([("10.2.1.1".parse().unwrap(), "10.2.0.1".parse().unwrap())]);
     check(
@@ -187,7 +189,7 @@ fn what_is_no_line_is_refused() {
     for (former, latter) in [("\"pace\":1000", "\"pace\":0"), ("\"routes\":24", "\"routes\":25"), ("100000000", "0")] {
         check(&line.replacen(former, latter, 1), "a config that HaloD refuses", 0);
     }
-    assert_eq!(Line::parse(br#"{"halod_record":3,"new":[]}"#), Err(LineError::WrongVersion(3)));
+    assert_eq!(Line::parse(br#"{"halod_record":4,"new":[]}"#), Err(LineError::WrongVersion(4)));
 }
 
 /// Everything that the core asks a TCP packet for.

@@ -4,6 +4,7 @@
 //! asked when it matters.
 
 mod message;
+mod question;
 
 use std::fs;
 use std::io;
@@ -18,6 +19,7 @@ use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt};
 
 use self::message::Timeouts;
+pub(crate) use self::question::Question;
 use crate::netlink::{error_of, messages};
 
 /// Deletions in one send: the refusals of all of them fit the smallest receive buffer that a system has by default.
@@ -79,12 +81,32 @@ impl Conntrack {
         }
     }
 
+    /// The connection of a flow, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// The kernel does not answer, or refuses.
+    pub fn entry(&mut self, flow: FlowKey) -> io::Result<Option<Entry>> {
+        let timeouts = self.timeouts;
+        Ok(self.find(flow.client, flow.service, |payload| message::entry(payload, timeouts))?.flatten())
+    }
+
     /// Whether there is a connection with packets from `source` to `destination`.
     ///
     /// # Errors
     ///
     /// The kernel does not answer, or refuses.
     pub fn is_tracked(&mut self, source: SocketAddr, destination: SocketAddr) -> io::Result<bool> {
+        Ok(self.find(source, destination, |_| ())?.is_some())
+    }
+
+    /// What `read` makes of the connection with packets from `source` to `destination`, if there is one.
+    fn find<T>(
+        &mut self,
+        source: SocketAddr,
+        destination: SocketAddr,
+        read: impl FnOnce(&[u8]) -> T,
+    ) -> io::Result<Option<T>> {
         let sequence = self.next();
         self.socket.send(&message::question(sequence, source, destination), 0)?;
         let mut replies = Vec::with_capacity(8 * 1024);
@@ -94,9 +116,9 @@ impl Conntrack {
             let answer = messages(&replies).find(|reply| reply.sequence_number() == sequence);
             return match answer {
                 None => continue,
-                Some(reply) if reply.message_type() != NLMSG_ERROR => Ok(true),
+                Some(reply) if reply.message_type() != NLMSG_ERROR => Ok(Some(read(reply.payload()))),
                 Some(refusal) => match error_of(&refusal) {
-                    error if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+                    error if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
                     error => Err(error),
                 },
             };

@@ -1,22 +1,23 @@
 //! What the kernel does for the data plane: its rules, and what it tracks. Follows what the plane decides.
 
 use std::collections::BTreeSet;
+use std::future::pending;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
 use halod_core::flow::FlowKey;
 use halod_core::ids::Side;
 use halod_core::last_table::LastTable;
+use halod_core::plane::steer::Entry;
 use halod_core::plane::{PlaneKind, Steer};
 use halod_core::routing::Routing;
-use halod_core::service::ServicePorts;
-use halod_core::time::Instant;
+use halod_core::service::{ServicePorts, Services};
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::conntrack::Conntrack;
+use crate::conntrack::{Conntrack, Question};
 use crate::masquerade::Masquerades;
 use crate::nft::{LastRules, Rules, RulesError, RulesSpec, SteerRules};
 use crate::plane::SharedPlane;
@@ -30,7 +31,7 @@ pub(crate) enum Kernel {
         masquerades: Option<Masquerades>,
     },
     /// It translates by itself.
-    Steer { rules: SteerRules, conntrack: Conntrack, ports: ServicePorts, addresses: Vec<IpAddr> },
+    Steer { rules: SteerRules, conntrack: Conntrack, question: Question, services: Services },
 }
 
 impl Kernel {
@@ -52,7 +53,8 @@ impl Kernel {
                 return Err(error);
             }
         };
-        Ok((Self::Steer { rules, conntrack, ports: config.ports, addresses: config.addresses.clone() }, last))
+        let services = Services { ports: config.ports, addresses: config.addresses.clone() };
+        Ok((Self::Steer { rules, conntrack, question: Question::default(), services }, last))
     }
 
     /// Puts a routing into force, in the plane and in the kernel. When that was, is a time behind the plane's lock: what was
@@ -84,17 +86,31 @@ impl Kernel {
         }
     }
 
-    /// Asks the kernel for its connections, if the plane has to know them.
-    pub(crate) fn survey(&mut self, now: Instant, plane: &SharedPlane) {
-        let Self::Steer { conntrack, ports, addresses, .. } = self else { return };
-        if !plane.lock().as_steer().is_some_and(|steer| steer.wants_entries()) {
-            return;
+    /// Asks the kernel for its connections.
+    pub(crate) fn ask(&mut self) {
+        let Self::Steer { question, services, .. } = self else { return };
+        let services = services.clone();
+        question.ask(move |flow| services.locate(flow.service).is_some());
+    }
+
+    /// Whether it is being asked.
+    pub(crate) fn is_asked(&self) -> bool {
+        matches!(self, Self::Steer { question, .. } if question.is_asked())
+    }
+
+    /// Its answer; never if it is not asked.
+    pub(crate) async fn answer(&mut self) -> io::Result<Vec<Entry>> {
+        match self {
+            Self::Rewrite { .. } => pending().await,
+            Self::Steer { question, .. } => question.answer().await,
         }
-        let is_service =
-            |flow: &FlowKey| addresses.contains(&flow.service.ip()) && ports.locate(flow.service.port()).is_some();
-        match conntrack.entries(is_service) {
-            Ok(entries) => plane.lock().survey(now, entries),
-            Err(error) => tracing::error!(%error, "the kernel does not say what it tracks; flows may not be moved"),
+    }
+
+    /// A connection as it is now. One that the kernel says nothing of is told the next time.
+    pub(crate) fn connection(&mut self, flow: FlowKey) -> Option<Entry> {
+        match self {
+            Self::Rewrite { .. } => None,
+            Self::Steer { conntrack, .. } => conntrack.entry(flow).ok().flatten(),
         }
     }
 

@@ -128,22 +128,45 @@ impl Plane {
         self.plane.end(now, flow, toward);
     }
 
-    /// The kernel has said which connections it tracks.
-    pub(crate) fn survey(&mut self, now: Instant, entries: Vec<Entry>) {
-        let Some(steer) = self.plane.as_steer() else { return };
-        // The record is written behind the lock.
-        let input = Input::Survey { entries: steer.relevant(entries) };
-        self.recorder.input(now, &input);
-        if let Input::Survey { entries } = input {
-            steer.survey(now, &entries);
-        }
-    }
-
-    /// Time has come for the plane, or for the cluster, which looks at the plane's flows.
+    /// Time has come for the plane, or for the cluster.
     pub(crate) fn timeout(&mut self, now: Instant, cluster: &mut Cluster) {
         self.recorder.input(now, &Input::Timeout);
         self.plane.timeout(now);
-        cluster.timeout(now, &self.plane);
+        cluster.timeout(now);
+    }
+
+    /// The cluster looks at the flows, all of which are known here.
+    pub(crate) fn look(&mut self, now: Instant, cluster: &mut Cluster) {
+        self.recorder.input(now, &Input::Look);
+        cluster.begin_look(now);
+        cluster.look(now, &self.plane);
+    }
+
+    /// The kernel is about to be asked which connections it tracks, for the cluster.
+    pub(crate) fn ask(&mut self, now: Instant, cluster: &mut Cluster) {
+        self.recorder.input(now, &Input::Ask);
+        cluster.begin_look(now);
+        if let Some(steer) = self.plane.as_steer() {
+            steer.ask();
+        }
+    }
+
+    /// It has said so. Asked `again` for one of them, it says how that is now.
+    pub(crate) fn survey(
+        &mut self,
+        now: Instant,
+        answer: Vec<Entry>,
+        again: impl FnMut(FlowKey) -> Option<Entry>,
+        cluster: &mut Cluster,
+    ) {
+        let Some(steer) = self.plane.as_steer() else { return };
+        // The record is written behind the lock.
+        let input = Input::Survey { entries: steer.relevant(answer, again) };
+        self.recorder.input(now, &input);
+        if let Input::Survey { entries } = input {
+            steer.survey(now, &entries);
+            cluster.look(now, &self.plane);
+        }
     }
 
     pub(crate) fn expire(&mut self, now: Instant) {

@@ -4,7 +4,7 @@
 //! plane, behind a lock.
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::Context;
 use halod_core::cluster::{Cluster, ConnId, Input, Note, Output};
 use halod_core::last_table::LastTable;
+use halod_core::plane::steer::Entry;
 use halod_core::plane::{PlaneKind, Transmit};
 use halod_core::protocol::{Token, encode};
 use halod_core::record::Head;
@@ -46,9 +47,9 @@ const EVENTS_AT_ONCE: usize = 64;
 /// Something that the daemon needs cannot be had: a port, a queue, the rules, the record. The message says which.
 pub fn run(config: &Config, record: Option<&Path>) -> anyhow::Result<()> {
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
-    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
+        .with_writer(io::stderr)
         .with_ansi(colours)
         .with_env_filter(filter)
         // Whoever read the log may be gone; that is no reason to end.
@@ -83,6 +84,8 @@ async fn serve(config: &Config, record: Option<&Path>) -> anyhow::Result<()> {
     let mut happened = Vec::with_capacity(EVENTS_AT_ONCE);
     let is_left_in_force = loop {
         daemon.carry_out();
+        // The plane has heard of a loss before the cluster looks for its flows.
+        daemon.look();
         let deadline = daemon.clock.timer(daemon.deadline());
         tokio::select! {
             biased;
@@ -95,10 +98,10 @@ async fn serve(config: &Config, record: Option<&Path>) -> anyhow::Result<()> {
             }
             () = tokio::time::sleep_until(deadline) => {
                 daemon.catch_up(&mut inbox);
-                // The plane learns of a loss before the cluster looks for its flows.
                 daemon.carry_out();
                 daemon.timeout();
             }
+            answer = daemon.kernel.answer() => daemon.survey(answer),
             _ = housekeeping.tick() => daemon.keep_house(),
             // Of thousands of nodes there are thousands of heartbeats a second: not each is worth another look at the clock.
             1.. = inbox.recv_many(&mut happened, EVENTS_AT_ONCE) => {
@@ -236,11 +239,36 @@ impl Daemon {
     }
 
     fn timeout(&mut self) {
-        let now = self.clock.now();
-        if self.cluster.looks_at_flows(now) {
-            self.kernel.survey(now, &self.plane);
+        self.plane.lock().timeout(self.clock.now(), &mut self.cluster);
+    }
+
+    /// Lets the cluster look at the flows, or asks the kernel for them first.
+    fn look(&mut self) {
+        if !self.cluster.wants_look() || self.kernel.is_asked() {
+            return;
         }
-        self.plane.lock().timeout(now, &mut self.cluster);
+        let now = self.clock.now();
+        let mut plane = self.plane.lock();
+        if plane.as_steer().is_some_and(|steer| steer.wants_entries()) {
+            plane.ask(now, &mut self.cluster);
+            drop(plane);
+            self.kernel.ask();
+        } else {
+            plane.look(now, &mut self.cluster);
+            drop(plane);
+            self.carry_out();
+        }
+    }
+
+    /// The kernel has said which connections it tracks.
+    fn survey(&mut self, answer: io::Result<Vec<Entry>>) {
+        match answer {
+            Ok(answer) => {
+                let again = |flow| self.kernel.connection(flow);
+                self.plane.lock().survey(self.clock.now(), answer, again, &mut self.cluster);
+            }
+            Err(error) => tracing::error!(%error, "the kernel does not say what it tracks; it is asked again"),
+        }
     }
 
     fn keep_house(&mut self) {

@@ -30,6 +30,8 @@ pub struct Case {
     pub pace: Option<u32>,
     /// HaloD's data plane.
     pub plane: PlaneKind,
+    /// How long the kernel takes to say what it tracks, in milliseconds.
+    pub survey: u32,
     /// Whether nodes see the router's address.
     pub masquerade: bool,
     /// Number of nodes.
@@ -133,6 +135,7 @@ impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { seed, routes, reserve, heartbeat, misses, drain, plane, masquerade, nodes, browsers, .. } = self;
         let pace = self.pace.map_or(String::new(), |pace| format!(", pace: {pace}/s"));
+        let survey = if self.survey > 0 { format!(", survey: {}ms", self.survey) } else { String::new() };
         let masquerade = if *masquerade { ", masquerade: true" } else { "" };
         let transports: Vec<String> = self.transports.iter().map(word).collect();
         writeln!(f, "scenario: {}", self.name())?;
@@ -142,7 +145,7 @@ impl fmt::Display for Case {
         writeln!(
             f,
             "router: {{routes: {routes}, plane: {plane}, reserve: {reserve}, heartbeat: {heartbeat}ms, misses: {misses}, \
-             drain: {drain}ms{pace}{masquerade}}}"
+             drain: {drain}ms{survey}{pace}{masquerade}}}"
         )?;
         writeln!(f, "nodes: {{n: {nodes}}}")?;
         writeln!(f, "browsers: {{b: {{count: {browsers}, transports: [{}]}}}}", transports.join(", "))?;

@@ -59,6 +59,7 @@ impl Draw {
             link,
             acts: self.acts(nodes, heartbeat, misses, link, pauses),
             plane: self.pick(&[PlaneKind::Rewrite, PlaneKind::Steer]),
+            survey: self.pick(&[0, 1, 10, 10, 50]),
         }
     }
 

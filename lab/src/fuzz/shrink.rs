@@ -87,6 +87,7 @@ fn calmer(case: &Case) -> impl Iterator<Item = Case> {
         Case { link: quiet, ..case.clone() },
         Case { link: plain, ..case.clone() },
         Case { plane: PlaneKind::Rewrite, ..case.clone() },
+        Case { survey: 0, ..case.clone() },
         Case { masquerade: false, ..case.clone() },
         Case { pace: None, ..case.clone() },
         Case { reserve: 0, ..case.clone() },

@@ -104,6 +104,9 @@ impl Flows {
             Some(flow) => {
                 flow.established = true;
                 flow.ending |= packet.ends();
+                if packet.flags.contains(TcpFlags::RST) {
+                    self.untold.remove(&ends);
+                }
                 if flow.node != node {
                     let begun_at = flow.node;
                     self.moved.get_or_insert_with(|| {
@@ -135,6 +138,10 @@ impl Flows {
                 flow.node = packet.source;
             }
             flow.ending |= packet.ends();
+            if packet.ends() {
+                // The client hears it from there.
+                self.untold.remove(&(destination, source));
+            }
         } else if let Some(&ends) = self.by_look.get(&(packet.source, packet.destination)) {
             self.see_look(ends, (source, destination));
         }

@@ -102,7 +102,7 @@ fn kind(input: &Input) -> &'static str {
         Input::Cluster(cluster::Input::Received { .. }) => "messages",
         Input::Cluster(cluster::Input::Datagram { .. }) => "datagrams",
         Input::Cluster(_) => "connections opened and ended",
-        Input::Timeout | Input::Expire => "ticks",
+        Input::Timeout | Input::Look | Input::Ask | Input::Expire => "ticks",
         Input::Publish { .. } => "routings",
         Input::End { .. } => "flows ended",
         Input::Packet(_) => "packets",

@@ -255,6 +255,6 @@ fn what_is_no_record_is_refused_with_its_place() {
         let (_, _, error) = read(&(head.replace(former, latter) + "\n"));
         assert_eq!(error.unwrap().lines().next(), Some(expected));
     };
-    check("\"halod_record\":2", "\"halod_record\":3", "error: a record of version 3; this is a reader of version 2");
+    check("\"halod_record\":3", "\"halod_record\":4", "error: a record of version 4; this is a reader of version 3");
     check("\"pace\":1000", "\"pace\":0", "error: a line is wrong");
 }

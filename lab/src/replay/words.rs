@@ -24,6 +24,8 @@ impl fmt::Display for InputWords<'_> {
         match self.0 {
             Input::Cluster(input) => write_cluster_input(f, input),
             Input::Timeout => f.write_str("timeout"),
+            Input::Look => f.write_str("the flows are looked at"),
+            Input::Ask => f.write_str("the kernel is asked for its connections"),
             Input::Expire => f.write_str("silent flows are dropped"),
             Input::Publish { epoch, .. } => write!(f, "epoch {epoch} comes into force"),
             Input::End { flow, .. } => write!(f, "the flow from {} to {} is ended", flow.client, flow.service),

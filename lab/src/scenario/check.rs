@@ -112,7 +112,7 @@ fn router(mistakes: &mut Mistakes, router: &At<file::Router>) -> Router {
     let file::Router {
         routes, plane, reserve, heartbeat, misses, drain, queues, queue_len, masquerade, family, ..
     } = &router.value;
-    let file::Router { pace, redial, .. } = &router.value;
+    let file::Router { survey, pace, redial, .. } = &router.value;
     mistakes.count(routes, "routes", ROUTES_MAX.into());
     if let Some(misses) = misses {
         mistakes.count(misses, "misses", 1_000);
@@ -136,6 +136,7 @@ fn router(mistakes: &mut Mistakes, router: &At<file::Router>) -> Router {
         plane: plane.map(PlaneKind::from),
         queues: queues.as_ref().map(|queues| queues.value),
         queue_len: queue_len.as_ref().map(|length| length.value),
+        survey: mistakes.quantity_or(survey.as_ref(), Duration::ZERO),
         masquerade: *masquerade,
         family: family.unwrap_or_default(),
         pace: pace.as_ref().and_then(|pace| mistakes.quantity(pace)),

@@ -112,6 +112,8 @@ pub(crate) struct Router {
     pub(crate) queues: Option<At<u16>>,
     /// How many first packets of connections may wait for the daemon with `steer`; its own default if not given.
     pub(crate) queue_len: Option<At<u32>>,
+    /// How long the simulator's kernel takes to say which connections it tracks, with `steer`; no time if not given.
+    pub(crate) survey: Option<Unit<Duration>>,
     /// Give nodes the router's address instead of the client's.
     #[serde(default)]
     pub(crate) masquerade: bool,

@@ -169,11 +169,12 @@ impl Drains {
         self.waiting.len()
     }
 
-    /// Sees how far each drain is: finds flows that are to be named, names app flows whose turn has come, and drops
-    /// drains that are over. Returns the flows that are over their deadline.
+    /// Sees how far each drain is that began in the epoch `known`, or before: finds flows that are to be named, names app
+    /// flows whose turn has come, and drops drains that are over. Returns the flows that are over their deadline.
     pub(super) fn survey(
         &mut self,
         now: Instant,
+        known: Epoch,
         silence: Duration,
         flows: &dyn Flows,
         mut tell: impl FnMut(SessionId, ToNode),
@@ -182,6 +183,10 @@ impl Drains {
         let (mut found, mut given_up) = (0, false);
         let (waiting, past) = (&mut self.waiting, &mut self.past);
         self.by_place.retain(|&place, drain| {
+            // Not all of its flows may be there yet.
+            if drain.epoch > known && !mutant!(LookedAtTooEarly) {
+                return true;
+            }
             let (node, route) = place;
             let census = Census::take(flows, place);
             let is_overdue = now >= drain.deadline && !mutant!(DrainDeadlineIgnored);

@@ -110,7 +110,7 @@ impl Cluster {
 
     /// Ends the flows of nodes that were lost: those of apps at once, those of browsers at the pace.
     pub(super) fn end_flows_of_the_lost(&mut self, flows: &dyn Flows) {
-        for (node, toward) in std::mem::take(&mut self.bereaved) {
+        for (node, toward) in std::mem::take(&mut self.looks.bereaved) {
             let mut browsers = Vec::new();
             flows.visit_node(node, &mut |flow| match (flow.phase, flow.side) {
                 // A half-open one is decided anew at its next SYN.

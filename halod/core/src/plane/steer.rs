@@ -10,6 +10,7 @@
 
 mod changes;
 mod marks;
+mod questions;
 mod recent;
 mod survey;
 
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 pub use self::changes::{Changes, IpVersion, Known};
 pub use self::marks::Mark;
 use self::marks::Marks;
+use self::questions::Questions;
 use self::recent::RecentSyns;
 pub use self::survey::Entry;
 use super::ending::Endings;
@@ -73,7 +75,7 @@ pub struct Steer {
     watched: BTreeSet<RouteId>,
     /// Flows of watched routes on former owners, and of nodes that are gone. No others.
     flows: FlowTable,
-    wants_entries: bool,
+    questions: Questions,
     held: HeldSyns,
     recent: RecentSyns,
     endings: Endings,
@@ -90,8 +92,8 @@ struct Departed {
     at: Instant,
     /// The first routing without it.
     publication: u64,
-    /// The kernel was asked for its flows since.
-    surveyed: bool,
+    /// The question for its flows.
+    question: u64,
 }
 
 impl Steer {
@@ -107,7 +109,7 @@ impl Steer {
             node_addresses: BTreeSet::new(),
             watched: BTreeSet::new(),
             flows: FlowTable::new(FLOWS_MAX, config.source_ports, config.seed),
-            wants_entries: false,
+            questions: Questions::default(),
             held: HeldSyns::default(),
             recent: RecentSyns::default(),
             endings: Endings::default(),
@@ -132,12 +134,9 @@ impl Steer {
         let former = std::mem::replace(&mut self.routing, routing);
         let routing = Arc::clone(&self.routing);
         for (&session, member) in former.members.iter().filter(|(session, _)| !routing.members.contains_key(session)) {
-            self.departed.insert(
-                session,
-                Departed { member: Arc::clone(member), at: now, publication: self.publication, surveyed: false },
-            );
+            let (publication, question) = (self.publication, self.questions.raise());
+            self.departed.insert(session, Departed { member: Arc::clone(member), at: now, publication, question });
             self.changes.unmark(self.marks.release(session));
-            self.wants_entries = true;
         }
         for (_, member) in routing.members.iter().filter(|(session, _)| !former.members.contains_key(session)) {
             if !mutant!(LeftoversNotCleared) {
@@ -240,7 +239,9 @@ impl Steer {
         if is_any_gone {
             self.review();
         }
-        self.wants_entries |= !self.watched.is_empty() || self.departed.values().any(is_recent);
+        if !self.watched.is_empty() || self.departed.values().any(is_recent) {
+            self.questions.raise();
+        }
     }
 
     /// Every address whose stray packets have to be seen here.
@@ -427,7 +428,7 @@ impl Steer {
     }
 
     fn watch(&mut self, route: RouteId) {
-        self.wants_entries = true;
+        self.questions.raise();
         if self.watched.insert(route) && !mutant!(MovedRoutesUnwatched) {
             self.changes.watch(Side::ALL.map(|side| self.services.ports.port(side, route)));
         }
@@ -435,7 +436,7 @@ impl Steer {
 
     /// Watches no more where no flow is left, as far as the kernel was asked since the route moved.
     fn unwatch(&mut self) {
-        if self.wants_entries {
+        if self.questions.are_open() {
             return;
         }
         let in_use = self.routes_in_use();

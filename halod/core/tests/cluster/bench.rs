@@ -84,10 +84,19 @@ impl Bench {
         let end = self.now + time;
         while self.cluster.deadline() <= end {
             self.now = self.cluster.deadline().max(self.now);
-            self.cluster.timeout(self.now, &self.flows);
+            self.timeout();
         }
         self.now = end;
         self.outputs()
+    }
+
+    /// The driver's timer has come.
+    pub(crate) fn timeout(&mut self) {
+        self.cluster.timeout(self.now);
+        if self.cluster.wants_look() {
+            self.cluster.begin_look(self.now);
+            self.cluster.look(self.now, &self.flows);
+        }
     }
 
     /// Everything that was asked for, a line each; log lines are left out.

@@ -29,7 +29,7 @@ fn a_daemon_that_was_late_itself_blames_nobody() {
     let mut bench = Bench::new(2, 0);
     bench.join(1);
     bench.now = bench.now + Duration::from_secs(1);
-    bench.cluster.timeout(bench.now, &bench.flows);
+    bench.timeout();
     assert!(!bench.outputs().contains("closed"));
 }
 

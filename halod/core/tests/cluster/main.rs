@@ -6,6 +6,7 @@ mod bench;
 mod drains;
 mod greetings;
 mod heartbeats;
+mod looks;
 mod losses;
 mod membership;
 mod recovery;

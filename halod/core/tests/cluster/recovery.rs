@@ -138,13 +138,13 @@ fn the_log_says_what_is_awaited_and_what_came_of_it() {
     let mut bench = resumed(2, 0, &[1]);
     assert_eq!(bench.notes(), [Note::Resumed { active: 1 }]);
     bench.now = bench.now + RECOVERY;
-    bench.cluster.timeout(bench.now, &bench.flows);
+    bench.timeout();
     // Late is who was not called for 10 s: that time does not count.
     assert_eq!(bench.notes(), []);
     bench.now = bench.now + RECOVERY;
     while bench.cluster.deadline() <= bench.now {
         let due = bench.cluster.deadline();
-        bench.cluster.timeout(due, &bench.flows);
+        bench.cluster.timeout(due);
     }
     let lost = Note::Lost { name: "10.0.0.1:8000".into(), how: Loss::NotBack };
     let changed = Note::Changed { epoch: Epoch(2), active: 0, moved: 2 };

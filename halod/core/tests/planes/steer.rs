@@ -55,7 +55,9 @@ impl Bench {
     /// The kernel tells its connections, among others that do not matter.
     fn survey(&mut self, entries: &[Entry]) {
         assert!(self.plane.wants_entries());
-        let relevant = self.plane.relevant(entries.to_vec());
+        self.plane.ask();
+        let again = |flow| entries.iter().find(|entry| entry.flow == flow).copied();
+        let relevant = self.plane.relevant(entries.to_vec(), again);
         self.plane.survey(self.now, &relevant);
         assert!(!self.plane.wants_entries());
     }
@@ -174,9 +176,10 @@ fn only_connections_of_moved_routes_and_of_lost_nodes_matter() {
     bench.own(&[2, 1, 2, 2], &[1, 2]);
     let moved = entry(TO_N1, N1, Progress::Established);
     let stays = entry("192.0.2.1:8002", N1, Progress::Established);
-    assert_eq!(bench.plane.relevant(vec![moved, stays, third]), [moved, third]);
+    let again = |_| unreachable!("somebody has answered");
+    assert_eq!(bench.plane.relevant(vec![moved, stays, third], again), [moved, third]);
     third.flow.service = at("192.0.2.1:80");
-    assert_eq!(bench.plane.relevant(vec![third]), [], "no service port");
+    assert_eq!(bench.plane.relevant(vec![third], again), [], "no service port");
 }
 
 #[test]
@@ -275,6 +278,37 @@ fn a_syn_that_a_lost_node_has_not_answered_is_sent_to_the_next() {
     bench.survey(&[entry(TO_N1, N1, Progress::SynSent)]);
     assert_eq!(bench.deletions(), [flow(CLIENT, TO_N1)]);
     assert_eq!(bench.transmits(), [format!("SYN {CLIENT} > {TO_N1} as 0x48440002")]);
+}
+
+#[test]
+fn a_lost_node_may_answer_while_the_kernel_says_that_it_has_not() {
+    let mut bench = Bench::new();
+    bench.send(Tracking::New, CLIENT, TO_N1, SYN);
+    bench.own(&[2, 2, 2, 2], &[9, 2]);
+    bench.plane.ask();
+    let unanswered = entry(TO_N1, N1, Progress::SynSent);
+    let answered = entry(TO_N1, N1, Progress::Established);
+    let again = |of| (of == unanswered.flow).then_some(answered);
+    assert_eq!(bench.plane.relevant(vec![unanswered], again), [answered]);
+    bench.plane.survey(bench.now, &[answered]);
+    assert_eq!(bench.deletions(), [flow(CLIENT, TO_N1)]);
+    assert_eq!(bench.transmits(), [""; 0], "it is ended like the others");
+}
+
+#[test]
+fn what_happens_while_the_kernel_is_asked_is_a_reason_to_ask_again() {
+    let mut bench = Bench::new();
+    bench.own(&[2, 1, 2, 2], &[1, 2]);
+    bench.plane.take_changes();
+    bench.plane.ask();
+    assert!(bench.plane.wants_entries(), "there may be no answer");
+    bench.plane.expire(bench.now);
+    assert!(bench.plane.take_changes().watched.is_empty(), "nor is it known that there are no flows");
+    bench.own(&[2, 2, 2, 2], &[9, 2]);
+    bench.plane.survey(bench.now, &[]);
+    assert!(bench.plane.wants_entries());
+    bench.survey(&[entry(TO_N1, N1, Progress::Established)]);
+    assert_eq!(bench.browsers_at(1, 1), [at(CLIENT)]);
 }
 
 #[test]

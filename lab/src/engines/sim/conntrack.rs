@@ -109,15 +109,15 @@ impl Conntrack {
         }
     }
 
-    /// All of them, as HaloD asks for them.
-    pub(super) fn entries(&self, now: Instant) -> Vec<Entry> {
-        let entry = |(&flow, connection): (&FlowKey, &Connection)| Entry {
+    /// Those that are `wanted`, as HaloD asks for them.
+    pub(super) fn entries(&self, now: Instant, wanted: impl Fn(&FlowKey) -> bool) -> impl Iterator<Item = Entry> {
+        let entry = move |(&flow, connection): (&FlowKey, &Connection)| Entry {
             flow,
             node: connection.node,
             peer: connection.peer,
             progress: connection.progress,
             idle: now.since(connection.last_active),
         };
-        self.by_flow.iter().map(entry).collect()
+        self.by_flow.iter().filter(move |(flow, _)| wanted(flow)).map(entry)
     }
 }

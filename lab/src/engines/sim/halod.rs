@@ -38,6 +38,10 @@ pub(super) struct Halod {
     routing: Arc<Routing>,
     masquerade: bool,
     redial_timeout: Duration,
+    /// How long the kernel takes to say what it tracks.
+    survey: Duration,
+    /// When it will have said so, if it is being asked.
+    answer_at: Option<Instant>,
     /// Draws the tokens.
     random: StdRng,
     connections: BTreeMap<ConnId, Connection>,
@@ -60,7 +64,14 @@ enum Connection {
 
 impl Halod {
     /// HaloD on a host with these addresses, as its config wants it.
-    pub(super) fn new(now: Instant, config: &Config, own_addresses: &[IpAddr], plane: PlaneKind, seed: u64) -> Self {
+    pub(super) fn new(
+        now: Instant,
+        config: &Config,
+        own_addresses: &[IpAddr],
+        plane: PlaneKind,
+        survey: Duration,
+        seed: u64,
+    ) -> Self {
         Self {
             cluster: Cluster::new(now, config.cluster(own_addresses.iter().copied())),
             plane: Plane::new(plane, config.plane_config(seed), config.masquerade),
@@ -69,6 +80,8 @@ impl Halod {
             routing: Arc::default(),
             masquerade: config.masquerade,
             redial_timeout: config.redial_timeout,
+            survey,
+            answer_at: None,
             random: StdRng::seed_from_u64(seed),
             connections: BTreeMap::new(),
             connections_opened: 0,
@@ -186,13 +199,35 @@ impl Halod {
                 self.cluster.redial_failed(now, node);
             }
         }
-        // The plane learns of a loss before the cluster looks for its flows.
         self.carry_out(now);
+        self.take_answer(now);
         if self.cluster.deadline() <= now {
-            if self.cluster.looks_at_flows(now) {
-                self.plane.survey(now);
-            }
-            self.cluster.timeout(now, self.plane.flows());
+            self.cluster.timeout(now);
+        }
+    }
+
+    /// Lets the cluster look at the flows, or asks the kernel for them first.
+    fn look(&mut self, now: Instant) {
+        if !self.cluster.wants_look() || self.answer_at.is_some() {
+            return;
+        }
+        self.cluster.begin_look(now);
+        if self.plane.wants_entries() {
+            self.plane.ask(now);
+            self.answer_at = Some(now + self.survey);
+            self.take_answer(now);
+        } else {
+            self.cluster.look(now, self.plane.flows());
+            self.carry_out(now);
+        }
+    }
+
+    /// The kernel has said what it tracks, if it is time for that.
+    fn take_answer(&mut self, now: Instant) {
+        if self.answer_at.take_if(|due| *due <= now).is_some() {
+            self.plane.survey(now);
+            self.cluster.look(now, self.plane.flows());
+            self.carry_out(now);
         }
     }
 
@@ -259,6 +294,8 @@ impl Actor for Halod {
             Input::Timeout => self.timeout(now),
         }
         self.carry_out(now);
+        // The plane has heard of a loss before the cluster looks for its flows.
+        self.look(now);
     }
 
     fn poll(&mut self) -> Option<Output> {
@@ -270,7 +307,7 @@ impl Actor for Halod {
             Connection::Dialled { until, .. } | Connection::Closing { until } => Some(until),
             Connection::Open(_) => None,
         });
-        of_connections.chain([self.cluster.deadline()]).min().map(|deadline| deadline - self.skew)
+        of_connections.chain(self.answer_at).chain([self.cluster.deadline()]).min().map(|deadline| deadline - self.skew)
     }
 }
 

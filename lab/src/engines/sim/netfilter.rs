@@ -6,7 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use halod_core::flow::{FlowKey, Progress};
-use halod_core::plane::steer::{IpVersion, Known, Mark, Tracking};
+use halod_core::plane::steer::{Entry, IpVersion, Known, Mark, Tracking};
 use halod_core::plane::{PlaneConfig, Stage, Steer, Verdict};
 use halod_core::service::ServicePorts;
 use halod_core::time::Instant;
@@ -24,6 +24,8 @@ pub(super) struct Netfilter {
     masquerade: bool,
     rules: Known,
     conntrack: Conntrack,
+    /// The first half of the answer to a question that is under way.
+    answer: Vec<Entry>,
     /// What the packet that has passed the first stage belongs to, until it passes the second.
     attached: Option<(FlowKey, Direction)>,
 }
@@ -37,6 +39,7 @@ impl Netfilter {
             masquerade,
             rules: Known::default(),
             conntrack: Conntrack::default(),
+            answer: Vec::new(),
             attached: None,
         }
     }
@@ -139,12 +142,21 @@ impl Netfilter {
         }
     }
 
-    /// Asks the kernel for its connections if the plane has to know them.
+    /// The kernel is asked for its connections. It goes through its table: what is in the first half it has seen now, what is
+    /// in the second it will see when the answer is complete.
+    pub(super) fn ask(&mut self, now: Instant) {
+        self.steer.ask();
+        self.answer = self.conntrack.entries(now, is_in_first_half).collect();
+    }
+
+    /// The answer is complete.
     pub(super) fn survey(&mut self, now: Instant) {
-        if self.steer.wants_entries() {
-            self.steer.survey(now, &self.conntrack.entries(now));
-            self.carry_out();
-        }
+        let mut entries = std::mem::take(&mut self.answer);
+        entries.extend(self.conntrack.entries(now, |flow| !is_in_first_half(flow)));
+        let again = |flow| self.conntrack.entries(now, |other| *other == flow).next();
+        let relevant = self.steer.relevant(entries, again);
+        self.steer.survey(now, &relevant);
+        self.carry_out();
     }
 
     pub(super) fn expire(&mut self, now: Instant) {
@@ -165,6 +177,11 @@ impl Netfilter {
         let own = addresses::router(Segment::Lan);
         self.masquerade.then_some(if node.is_ipv4() { own.v4 } else { own.v6 })
     }
+}
+
+/// As good as the hash by which the kernel distributes them.
+fn is_in_first_half(flow: &FlowKey) -> bool {
+    flow.client.port().is_multiple_of(2)
 }
 
 /// Where a connection goes: as its mark says, and without one as the last table does.

@@ -89,7 +89,22 @@ impl Plane {
         }
     }
 
-    /// Asks the kernel for its connections, if the plane has to know them.
+    /// Whether the kernel has to be asked for its connections.
+    pub(super) fn wants_entries(&self) -> bool {
+        match self {
+            Self::Rewrite(_) => false,
+            Self::Steer(plane) => plane.steer.wants_entries(),
+        }
+    }
+
+    /// It is asked.
+    pub(super) fn ask(&mut self, now: Instant) {
+        if let Self::Steer(plane) = self {
+            plane.ask(now);
+        }
+    }
+
+    /// It has answered.
     pub(super) fn survey(&mut self, now: Instant) {
         if let Self::Steer(plane) = self {
             plane.survey(now);

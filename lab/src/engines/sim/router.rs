@@ -47,8 +47,8 @@ impl Router {
             mtu: MTU,
         };
         let mut stacks = Stacks::default();
-        let id = stacks.add(now, &stack, Halod::new(now, &config, &own, router.plane.unwrap_or_default(), seed));
         let kind = router.plane.unwrap_or_default();
+        let id = stacks.add(now, &stack, Halod::new(now, &config, &own, kind, router.survey, seed));
         let monitor = Monitor::new(&config.cluster(own), kind, &config.plane_config(seed));
         Ok(Self { stacks, id, monitor })
     }

@@ -40,28 +40,39 @@ struct Holders {
 }
 
 impl Steer {
-    /// Whether the kernel has to be asked for its connections, and [`Steer::survey`] to be told.
+    /// Whether the kernel has to be asked for its connections: to call [`Steer::ask`], and with the answer [`Steer::survey`].
     pub fn wants_entries(&self) -> bool {
-        self.wants_entries
+        self.questions.are_open()
     }
 
-    /// Leaves out what [`Steer::survey`] makes nothing of, which is nearly all of what the kernel tracks.
-    pub fn relevant(&self, mut entries: Vec<Entry>) -> Vec<Entry> {
+    /// The kernel is asked for its connections from now on; all that was wanted of it is carried out. If no answer comes, it
+    /// has to be asked again.
+    pub fn ask(&mut self) {
+        self.questions.ask();
+    }
+
+    /// What [`Steer::survey`] has to be told of what the kernel has answered: nearly all of it does not matter. A connection
+    /// that nobody had answered may be established by now; the kernel is asked `again` for that one, in case its SYN is
+    /// sent to another node.
+    pub fn relevant(&self, answer: Vec<Entry>, mut again: impl FnMut(FlowKey) -> Option<Entry>) -> Vec<Entry> {
         let holders = self.holders();
-        entries.retain(|entry| {
+        let matters = |entry: &Entry| {
             let is_moved = || {
                 let (_, route) = self.services.locate(entry.flow.service)?;
                 self.whose(&holders, entry, route)
             };
             is_moved().is_some() || self.flows.sent_by_client(entry.flow.client, entry.flow.service).is_some()
-        });
-        entries
+        };
+        let refreshed = |entry: Entry| {
+            let is_answered = entry.progress != Progress::SynSent || mutant!(UnansweredNotAskedAgain);
+            if is_answered { Some(entry) } else { again(entry.flow) }
+        };
+        answer.into_iter().filter(matters).filter_map(refreshed).collect()
     }
 
-    /// These are all connections to service ports that the kernel tracks, or the [relevant](Steer::relevant) ones. Those of
-    /// moved routes become flows here, and so do those of nodes that are gone, which the kernel then has to forget.
+    /// These are the [relevant](Steer::relevant) connections, each as it was at some time since [`Steer::ask`]. Those of moved routes become flows here, and so do those of nodes that are gone,
+    /// which the kernel then has to forget.
     pub fn survey(&mut self, now: Instant, entries: &[Entry]) {
-        self.wants_entries = false;
         let holders = self.holders();
         let mut unanswered = Vec::new();
         for entry in entries {
@@ -99,7 +110,7 @@ impl Steer {
                 self.flows.adopt(now, &KnownFlow { key, node, session, route, side, peer, progress, idle });
             }
         }
-        self.departed.values_mut().for_each(|departed| departed.surveyed = true);
+        self.questions.answer();
         self.forget_all_but(entries);
         for syn in unanswered {
             self.decide_held(now, syn);
@@ -113,10 +124,10 @@ impl Steer {
                 holders.entry(address).or_default().member = Some(member.session);
             }
         }
-        for Departed { member, publication, surveyed, .. } in self.departed.values() {
+        for Departed { member, publication, question, .. } in self.departed.values() {
             for address in member.service_addresses() {
                 let holders = holders.entry(address).or_default();
-                if holders.member.is_none() || !surveyed {
+                if holders.member.is_none() || !self.questions.is_answered(*question) {
                     holders.departed = Some((*publication, member.session));
                 }
             }

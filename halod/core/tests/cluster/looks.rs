@@ -1,0 +1,76 @@
+//! Looks at the flows of the data plane, which take time.
+
+use std::time::Duration;
+
+use halod_core::cluster::Cluster;
+use halod_core::flow::FlowPhase;
+use halod_core::routing::SessionId;
+
+use crate::bench::{Bench, HEARTBEAT, browser_flow, route};
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+/// Lets the driver's timer come, and the look begin that it asks for.
+fn begin_look(bench: &mut Bench) {
+    bench.now = bench.now + MILLISECOND;
+    bench.cluster.timeout(bench.now);
+    assert!(bench.cluster.wants_look());
+    bench.outputs();
+    bench.cluster.begin_look(bench.now);
+    assert!(!bench.cluster.wants_look(), "one is under way");
+}
+
+fn end_look(bench: &mut Bench) -> String {
+    bench.now = bench.now + MILLISECOND;
+    let Bench { cluster, now, flows, .. } = bench;
+    Cluster::look(cluster, *now, flows);
+    bench.outputs()
+}
+
+#[test]
+fn the_flows_of_a_node_that_is_lost_during_a_look_are_found_by_the_next() {
+    let mut bench = Bench::new(2, 0);
+    bench.join(1);
+    bench.join(2);
+    bench.pass(HEARTBEAT);
+    bench.flows.0 = [1, 2]
+        .map(|node| (route(node), SessionId(node.into()), browser_flow(node, FlowPhase::Established, 0)))
+        .to_vec();
+    bench.disconnect(1);
+    bench.refuse_redial(1);
+    begin_look(&mut bench);
+    bench.disconnect(2);
+    bench.refuse_redial(2);
+    assert_eq!(end_look(&mut bench), "end 203.0.113.1:1 toward Client\n");
+    begin_look(&mut bench);
+    assert_eq!(end_look(&mut bench), "end 203.0.113.1:2 toward Client\n");
+}
+
+#[test]
+fn a_look_that_comes_to_no_end_is_made_up_for() {
+    let mut bench = Bench::new(2, 0);
+    bench.join(1);
+    bench.pass(HEARTBEAT);
+    bench.flows.0 = vec![(route(1), SessionId(1), browser_flow(1, FlowPhase::Established, 0))];
+    bench.disconnect(1);
+    bench.refuse_redial(1);
+    begin_look(&mut bench);
+    bench.now = bench.now + HEARTBEAT;
+    begin_look(&mut bench);
+    assert_eq!(end_look(&mut bench), "end 203.0.113.1:1 toward Client\n");
+}
+
+#[test]
+fn a_drain_that_begins_during_a_look_is_judged_by_the_next() {
+    let mut bench = Bench::new(3, 0);
+    bench.join(1);
+    bench.join(2);
+    begin_look(&mut bench);
+    bench.join(3);
+    assert_eq!(end_look(&mut bench), "n1 <- reconnect 3 browser [] left 0\n");
+    // It had flows that the data plane did not know of yet.
+    bench.flows.0 = vec![(route(2), SessionId(1), browser_flow(1, FlowPhase::Established, 0))];
+    bench.now = bench.now + HEARTBEAT;
+    begin_look(&mut bench);
+    assert_eq!(end_look(&mut bench), "n1 <- reconnect 2 browser [203.0.113.1:1] left 0\n");
+}
