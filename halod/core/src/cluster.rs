@@ -12,6 +12,7 @@ mod admission;
 mod change;
 mod drain;
 mod input;
+mod look;
 mod loss;
 mod output;
 mod pace;
@@ -29,6 +30,7 @@ use serde::{Deserialize, Serialize};
 use self::change::Change;
 use self::drain::{Confirmation, Drains};
 pub use self::input::Input;
+use self::look::Looks;
 use self::loss::Losses;
 pub use self::output::{Loss, Note, Output};
 use self::pace::Pacer;
@@ -49,8 +51,6 @@ const GREETINGS_MAX: usize = 256;
 const SESSIONS_MAX: usize = 4096;
 /// The longest name of a node, in bytes.
 const NAME_LENGTH_MAX: usize = 64;
-/// How long to wait between two looks at the flows of moved routes, if changes follow each other closely.
-const LOOKS_APART: Duration = Duration::from_millis(20);
 
 /// A control connection, numbered by the driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -108,8 +108,6 @@ pub struct Cluster {
     /// When to see whether each session has been silent for too long.
     silences: BTreeSet<(Instant, SessionId)>,
     drains: Drains,
-    /// Nodes that were lost since the last look began, and who is told of the end of their flows.
-    bereaved: Vec<(SessionId, Toward)>,
     looks: Looks,
     /// Flows that are to be ended at the pace.
     endings: VecDeque<(FlowKey, Toward)>,
@@ -118,21 +116,6 @@ pub struct Cluster {
     sessions_opened: u64,
     beats_ignored: u64,
     outputs: VecDeque<Output>,
-}
-
-/// Looks at the flows.
-#[derive(Debug, Default)]
-struct Looks {
-    /// When there has to be one, if before the next tick.
-    wake_at: Option<Instant>,
-    /// It is time for one.
-    is_due: bool,
-    /// When the last one began.
-    began_at: Option<Instant>,
-    /// The last epoch that the data plane had heard of by then.
-    epoch: Epoch,
-    /// Lost nodes whose flows the data plane knows at its end.
-    bereaved: Vec<(SessionId, Toward)>,
 }
 
 /// A connection that has not said `hello`.
@@ -167,7 +150,6 @@ impl Cluster {
             losses: Losses::default(),
             silences: BTreeSet::new(),
             drains: Drains::default(),
-            bereaved: Vec::new(),
             looks: Looks::default(),
             endings: VecDeque::new(),
             sessions_opened: 0,
@@ -190,7 +172,7 @@ impl Cluster {
             first(&self.suspects),
             first(&self.held),
             self.recovery.as_ref().map(Recovery::until),
-            self.looks.wake_at,
+            self.looks.deadline(),
             (self.paced() > 0).then(|| self.pacer.retry_at()),
         ];
         others.into_iter().flatten().fold(self.next_tick, Instant::min)
@@ -263,7 +245,7 @@ impl Cluster {
         }
         self.close_silent_greetings(now);
         let is_tick = self.next_tick <= now;
-        self.looks.is_due |= is_tick || self.looks.wake_at.take_if(|due| *due <= now).is_some();
+        self.looks.timeout(now, is_tick);
         self.move_browsers_on(now);
         let mut lost = self.overdue_suspects(now);
         lost.extend(self.silent_nodes(now));
@@ -278,28 +260,6 @@ impl Cluster {
             self.next_tick = now + self.config.heartbeat;
             self.beat();
         }
-    }
-
-    /// Whether it is time to look at the flows: to call [`Cluster::begin_look`], and when the data plane knows of the flows
-    /// that it has now, [`Cluster::look`].
-    pub fn wants_look(&self) -> bool {
-        self.looks.is_due
-    }
-
-    /// From now on the data plane finds out which flows it has, if it does not know that anyway. All outputs are carried
-    /// out. A look that has begun and does not come to its end is begun again.
-    pub fn begin_look(&mut self, now: Instant) {
-        self.looks.is_due = false;
-        self.looks.began_at = Some(now);
-        self.looks.epoch = self.epoch;
-        self.looks.bereaved.append(&mut self.bereaved);
-    }
-
-    /// `flows` are those of the data plane that the published routings go to, as they were after [`Cluster::begin_look`].
-    pub fn look(&mut self, now: Instant, flows: &dyn Flows) {
-        self.end_flows_of_the_lost(flows);
-        self.survey_drains(now, flows);
-        self.move_browsers_on(now);
     }
 
     /// How long a node may be silent: (misses + 1/2) intervals.
@@ -391,7 +351,7 @@ impl Cluster {
 
     fn survey_drains(&mut self, now: Instant, flows: &dyn Flows) {
         let (sessions, outputs) = (&self.sessions, &mut self.outputs);
-        let overdue = self.drains.survey(now, self.looks.epoch, self.config.heartbeat, flows, |node, message| {
+        let overdue = self.drains.survey(now, self.looks.epoch(), self.config.heartbeat, flows, |node, message| {
             // A suspect hears it all again when it has proved itself.
             outputs.extend(sessions[&node].conn.map(|conn| Output::Send(conn, message)));
         });
@@ -486,17 +446,6 @@ impl Cluster {
                 self.refuse(conn, error.code, error.message);
             }
         }
-    }
-
-    /// Has the flows looked at as soon as may be.
-    fn wake(&mut self, now: Instant) {
-        self.looks.wake_at = Some(now);
-    }
-
-    /// Likewise, but changes that follow each other closely share one look: it costs as much as there are flows.
-    fn wake_soon(&mut self, now: Instant) {
-        let due = self.looks.began_at.map_or(now, |began_at| now.max(began_at + LOOKS_APART));
-        self.looks.wake_at = Some(self.looks.wake_at.map_or(due, |already| already.min(due)));
     }
 
     fn session_mut(&mut self, node: SessionId) -> &mut Session {

@@ -103,7 +103,7 @@ impl Cluster {
                 let announcement = self.drains.begin(now, (former, route), self.epoch, deadline);
                 self.tell(former, announcement);
                 // Its flows are named, but only after the routing has reached the data plane.
-                self.wake_soon(now);
+                self.look_soon(now);
             }
         }
         for node in gainers {

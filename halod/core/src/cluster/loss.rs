@@ -80,7 +80,7 @@ impl Cluster {
                 Toward::Client
             };
             self.outputs.extend(session.conn.map(Output::Close));
-            self.bereaved.push((node, toward));
+            self.looks.bereave(node, toward);
             newcomers.extend(self.parked.remove(&node));
         }
         // A newcomer of the same name is a reserve by now when its id is given away.
@@ -105,12 +105,12 @@ impl Cluster {
         for (conn, node) in welcomes {
             self.send_welcome(conn, node);
         }
-        self.wake(now);
+        self.look_now(now);
     }
 
     /// Ends the flows of nodes that were lost: those of apps at once, those of browsers at the pace.
     pub(super) fn end_flows_of_the_lost(&mut self, flows: &dyn Flows) {
-        for (node, toward) in std::mem::take(&mut self.looks.bereaved) {
+        for (node, toward) in self.looks.take_bereaved() {
             let mut browsers = Vec::new();
             flows.visit_node(node, &mut |flow| match (flow.phase, flow.side) {
                 // A half-open one is decided anew at its next SYN.

@@ -104,6 +104,6 @@ impl Cluster {
         for message in self.drains.tell_again(now, node) {
             self.send(conn, message);
         }
-        self.wake(now);
+        self.look_now(now);
     }
 }

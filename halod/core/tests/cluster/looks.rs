@@ -61,6 +61,22 @@ fn a_look_that_comes_to_no_end_is_made_up_for() {
 }
 
 #[test]
+fn looks_that_take_long_are_far_apart_unless_a_node_is_lost() {
+    let mut bench = Bench::new(6, 0);
+    bench.join(1);
+    bench.join(2);
+    begin_look(&mut bench);
+    bench.join(3);
+    assert!(bench.cluster.deadline() > bench.now + 20 * MILLISECOND, "nobody knows how long this one takes");
+    bench.now = bench.now + 10 * MILLISECOND;
+    end_look(&mut bench);
+    assert_eq!(bench.cluster.deadline(), bench.now + 33 * MILLISECOND, "it took 11 ms");
+    bench.disconnect(3);
+    bench.refuse_redial(3);
+    assert_eq!(bench.cluster.deadline(), bench.now);
+}
+
+#[test]
 fn a_drain_that_begins_during_a_look_is_judged_by_the_next() {
     let mut bench = Bench::new(3, 0);
     bench.join(1);
