@@ -13,7 +13,8 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use halod_core::cluster::{Cluster, ClusterConfig, ConnId, Output};
 use halod_core::flow::SourcePorts;
 use halod_core::ids::{RouteId, Side};
-use halod_core::plane::{PlaneConfig, Rewrite, Seen, Stage, Verdict};
+use halod_core::plane::steer::Tracking;
+use halod_core::plane::{PlaneConfig, Rewrite, Seen, Stage, Steer, Verdict};
 use halod_core::protocol::{Endpoints, FromNode, Hello, Incarnation, PROTOCOL_VERSION, Token};
 use halod_core::record::write_packet;
 use halod_core::route_table::{Move, RouteTable};
@@ -29,7 +30,7 @@ const BROWSER_PORT_FIRST: u16 = 10_000;
 const SERVICE: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1));
 const CLIENT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 40_000);
 
-criterion_group!(benches, route_table, cluster, lookup, rewrite, plane, record, checksum);
+criterion_group!(benches, route_table, cluster, lookup, rewrite, plane, steer, record, checksum);
 criterion_main!(benches);
 
 fn route_table(c: &mut Criterion) {
@@ -134,6 +135,33 @@ fn plane(c: &mut Criterion) {
             });
         });
     }
+}
+
+/// The first packet of a connection, which is all that the `steer` plane sees of most.
+fn steer(c: &mut Criterion) {
+    let config = PlaneConfig {
+        ports: service_ports(),
+        addresses: vec![SERVICE],
+        source_ports: SourcePorts::new(&(1_024..=32_767)).expect("a range with ports in it"),
+        seed: 1,
+    };
+    let mut plane = Steer::new(config);
+    plane.publish(Instant::ORIGIN, Nodes::joined(NODES.into(), 0).routing);
+    // More than are kept, so that each takes the place of another.
+    let syns = (1_024..=u16::MAX).map(|port| {
+        let mut syn = packet_with(TcpFlags::SYN, 40);
+        let Ok(Packet::Tcp(mut packet)) = Packet::parse(&mut syn) else { panic!("a TCP packet") };
+        packet.rewrite_source(SocketAddr::new(CLIENT.ip(), port));
+        syn
+    });
+    let mut syns = syns.collect::<Vec<_>>().into_iter().cycle();
+    c.bench_function("steer/syn", |b| {
+        b.iter(|| {
+            let mut syn = syns.next().expect("a cycle does not end");
+            let verdict = plane.handle(Instant::ORIGIN, Tracking::New, Checksum::Ready, black_box(&mut syn));
+            assert!(matches!(verdict, Verdict::Marked(_)));
+        });
+    });
 }
 
 /// What the packet thread does more for each packet while the daemon records.

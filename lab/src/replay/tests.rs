@@ -249,7 +249,7 @@ fn what_is_no_record_is_refused_with_its_place() {
     check(
         &format!("{head}\n[1,\"timeout\"]\n[2,\"teatime\"]\n[3,\"timeout\"]\n"),
         "error: a line is wrong\n --> a.record:3:12\n  |\n3 | [2,\"teatime\"]\n  |            ^ unknown variant `teatime`, \
-         expected one of `cluster`, `timeout`, `expire`, `publish`, `end`, `packet`, `survey`",
+         expected one of `cluster`, `timeout`, `expire`, `publish`, `end`, `packet`, `look`, `ask`, `survey`",
     );
     let check = |former, latter, expected: &str| {
         let (_, _, error) = read(&(head.replace(former, latter) + "\n"));

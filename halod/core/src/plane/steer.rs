@@ -111,7 +111,7 @@ impl Steer {
             flows: FlowTable::new(FLOWS_MAX, config.source_ports, config.seed),
             questions: Questions::default(),
             held: HeldSyns::default(),
-            recent: RecentSyns::default(),
+            recent: RecentSyns::new(config.seed),
             endings: Endings::default(),
             changes: Changes::default(),
             deletions: VecDeque::new(),

@@ -2,16 +2,19 @@
 //!
 //! Bounded, and no more than a courtesy: a SYN that is not here any more its client sends again by itself.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
+
+use foldhash::SharedSeed;
+use foldhash::quality::SeedableRandomState;
 
 use crate::flow::FlowKey;
 
 /// SYNs at most.
 const RECENT_MAX: usize = 16_384;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct RecentSyns {
-    by_flow: BTreeMap<FlowKey, RecentSyn>,
+    by_flow: HashMap<FlowKey, RecentSyn, SeedableRandomState>,
     /// The oldest first. May name some that were taken since.
     order: VecDeque<FlowKey>,
 }
@@ -24,6 +27,12 @@ struct RecentSyn {
 }
 
 impl RecentSyns {
+    /// Nobody who does not know `seed` can have SYNs collide.
+    pub(super) fn new(seed: u64) -> Self {
+        let by_flow = HashMap::with_hasher(SeedableRandomState::with_seed(seed, SharedSeed::global_fixed()));
+        Self { by_flow, order: VecDeque::new() }
+    }
+
     /// Keeps a copy of `syn`, which was decided about by the `publication`th routing. One that is sent again is as old as the
     /// first: that is what the kernel has pinned.
     pub(super) fn keep(&mut self, publication: u64, key: FlowKey, sequence: u32, syn: &[u8]) {
@@ -65,7 +74,7 @@ mod tests {
 
     #[test]
     fn the_oldest_goes_when_there_is_no_room() {
-        let mut recent = RecentSyns::default();
+        let mut recent = RecentSyns::new(1);
         (0..=u16::try_from(RECENT_MAX).unwrap()).for_each(|number| recent.keep(1, key(number), 7, &[1]));
         assert_eq!(recent.take(key(0)), None);
         recent.keep(1, key(1), 7, &[2]);
