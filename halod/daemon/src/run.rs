@@ -244,10 +244,10 @@ impl Daemon {
 
     /// Lets the cluster look at the flows, or asks the kernel for them first.
     fn look(&mut self) {
-        if !self.cluster.wants_look() || self.kernel.is_asked() {
+        let now = self.clock.now();
+        if self.kernel.is_asked() || !self.cluster.wants_look(now) {
             return;
         }
-        let now = self.clock.now();
         let mut plane = self.plane.lock();
         if plane.as_steer().is_some_and(|steer| steer.wants_entries()) {
             plane.ask(now, &mut self.cluster);

@@ -13,9 +13,9 @@ use crate::time::Instant;
 
 /// From the beginning of a look to that of the next, if changes follow each other closely.
 const APART: Duration = Duration::from_millis(20);
-/// As many times as long as a look took there is none after it then: to find out what flows there are may keep a processor
-/// busy.
-const REST: u32 = 3;
+/// As many times as long as a look took there is none after it, but for those that are urgent: to find out what flows there
+/// are may keep a processor busy, which then hears of no heartbeat.
+const REST: u32 = 9;
 
 /// When there is a look at the flows, and what it is for.
 #[derive(Debug, Default)]
@@ -26,6 +26,8 @@ pub(super) struct Looks {
     soon: Option<Instant>,
     /// It is time.
     is_due: bool,
+    /// A heartbeat has passed: it is time as soon as the last one is long enough ago.
+    is_tick_due: bool,
     last: Last,
     /// Nodes that were lost since the last one began, and who is told of the end of their flows.
     bereaved: Vec<(SessionId, Toward)>,
@@ -46,13 +48,17 @@ struct Last {
 impl Looks {
     /// When to call [`Looks::timeout`], if before the next tick.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let soon = self.soon.and_then(|since| Some(since.max(self.last.rested_at()?)));
+        let soon = self.soon.and_then(|since| {
+            let apart = self.last.began_at.map_or(Instant::ORIGIN, |began_at| began_at + APART);
+            Some(since.max(apart).max(self.last.rested_at()?))
+        });
         self.urgent.into_iter().chain(soon).min()
     }
 
     /// Sees whether it is time for one.
     pub(super) fn timeout(&mut self, now: Instant, is_tick: bool) {
-        if is_tick || self.deadline().is_some_and(|due| due <= now) {
+        self.is_tick_due |= is_tick;
+        if self.deadline().is_some_and(|due| due <= now) {
             self.is_due = true;
             (self.urgent, self.soon) = (None, None);
         }
@@ -78,23 +84,23 @@ impl Last {
     /// When there may be another; `None` while it is under way.
     fn rested_at(&self) -> Option<Instant> {
         let Some(began_at) = self.began_at else { return Some(Instant::ORIGIN) };
-        let ended_at = self.ended_at?;
-        Some((began_at + APART).max(ended_at + ended_at.since(began_at) * REST))
+        self.ended_at.map(|ended_at| ended_at + ended_at.since(began_at) * REST)
     }
 }
 
 impl Cluster {
     /// Whether it is time to look at the flows: to call [`Cluster::begin_look`], and when the data plane knows of the flows
     /// that it has now, [`Cluster::look`].
-    pub fn wants_look(&self) -> bool {
-        self.looks.is_due
+    pub fn wants_look(&self, now: Instant) -> bool {
+        let Looks { is_due, is_tick_due, last, .. } = &self.looks;
+        *is_due || *is_tick_due && last.rested_at().is_none_or(|rested_at| rested_at <= now)
     }
 
     /// From now on the data plane finds out which flows it has, if it does not know that anyway. All outputs are carried
     /// out. A look that does not come to its end is begun again when [`Cluster::wants_look`] says so the next time.
     pub fn begin_look(&mut self, now: Instant) {
-        let Looks { is_due, last, bereaved, .. } = &mut self.looks;
-        *is_due = false;
+        let Looks { is_due, is_tick_due, last, bereaved, .. } = &mut self.looks;
+        (*is_due, *is_tick_due) = (false, false);
         (last.began_at, last.ended_at, last.epoch) = (Some(now), None, self.epoch);
         last.bereaved.append(bereaved);
     }

@@ -76,6 +76,9 @@ pub struct Steer {
     /// Flows of watched routes on former owners, and of nodes that are gone. No others.
     flows: FlowTable,
     questions: Questions,
+    /// A flow was begun here, or by a former daemon. Until then there is nothing to ask the kernel for, as when a fleet of nodes
+    /// joins that has no clients yet.
+    has_begun: bool,
     held: HeldSyns,
     recent: RecentSyns,
     endings: Endings,
@@ -110,6 +113,7 @@ impl Steer {
             watched: BTreeSet::new(),
             flows: FlowTable::new(FLOWS_MAX, config.source_ports, config.seed),
             questions: Questions::default(),
+            has_begun: false,
             held: HeldSyns::default(),
             recent: RecentSyns::new(config.seed),
             endings: Endings::default(),
@@ -123,6 +127,7 @@ impl Steer {
     /// Goes on where a former daemon has ended: packets from its nodes are still to be seen. Where new connections go is the
     /// cluster's to say, which has [resumed](crate::cluster::Cluster::resume) the same table.
     pub fn resume(&mut self, now: Instant, last: &LastTable) {
+        self.has_begun = true;
         self.former_nodes = Some((now + FORMER_NODES, last.nodes.clone()));
         self.review();
     }
@@ -169,6 +174,7 @@ impl Steer {
             Ok(Packet::Tcp(tcp)) => match self.decide(now, tracking, &tcp.with(checksum)) {
                 Decision::Now(verdict) => verdict,
                 Decision::Begun(key, sequence, mark) => {
+                    self.has_begun = true;
                     complete(checksum, packet);
                     self.recent.keep(self.publication, key, sequence, packet);
                     Verdict::Marked(mark)
@@ -231,6 +237,10 @@ impl Steer {
     /// Drops flows that have been over for long enough. Call it about once a second.
     pub fn expire(&mut self, now: Instant) {
         self.flows.expire(now);
+        if !self.has_begun {
+            self.questions.ask();
+            self.questions.answer();
+        }
         self.unwatch();
         let is_recent = |departed: &Departed| now < departed.at + DEPARTURE;
         let gone =

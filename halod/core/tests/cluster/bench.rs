@@ -93,7 +93,7 @@ impl Bench {
     /// The driver's timer has come.
     pub(crate) fn timeout(&mut self) {
         self.cluster.timeout(self.now);
-        if self.cluster.wants_look() {
+        if self.cluster.wants_look(self.now) {
             self.cluster.begin_look(self.now);
             self.cluster.look(self.now, &self.flows);
         }

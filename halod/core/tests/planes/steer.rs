@@ -36,6 +36,13 @@ impl Bench {
         bench
     }
 
+    /// With a flow that somebody has begun.
+    fn in_use() -> Self {
+        let mut bench = Self::new();
+        bench.send(Tracking::New, "203.0.113.9:5000", TO_N2, SYN);
+        bench
+    }
+
     fn own(&mut self, owners: &[u16], nodes: &[u8]) {
         self.publish(routing(owners, nodes.iter().map(|&number| member(number)).collect()));
     }
@@ -169,6 +176,20 @@ fn a_change_names_what_is_different_and_no_more() {
 }
 
 #[test]
+fn as_long_as_nobody_has_connected_there_is_nothing_to_ask() {
+    let mut bench = Bench::new();
+    bench.own(&[2, 1, 2, 2], &[9, 2]);
+    assert!(!bench.plane.wants_entries());
+    bench.send(Tracking::New, CLIENT, TO_N2, SYN);
+    assert!(bench.plane.wants_entries(), "there may be more that were not shown");
+    let mut bench = Bench::new();
+    bench.own(&[2, 1, 2, 2], &[1, 2]);
+    bench.plane.take_changes();
+    bench.plane.expire(bench.now);
+    assert_eq!(bench.plane.take_changes().watched, [(8001, false), (9001, false)].into());
+}
+
+#[test]
 fn only_connections_of_moved_routes_and_of_lost_nodes_matter() {
     let mut bench = Bench::new();
     let mut third = entry("192.0.2.1:8004", "10.0.0.3:8000", Progress::Established);
@@ -184,7 +205,7 @@ fn only_connections_of_moved_routes_and_of_lost_nodes_matter() {
 
 #[test]
 fn flows_of_a_moved_route_are_watched_until_they_have_ended() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::in_use();
     bench.own(&[2, 1, 2, 2], &[1, 2]);
     assert_eq!(bench.plane.take_changes().watched, [(8001, true), (9001, true)].into());
     bench.survey(&[entry(TO_N1, N1, Progress::Established), entry(TO_N2, N2, Progress::Established)]);
@@ -198,7 +219,7 @@ fn flows_of_a_moved_route_are_watched_until_they_have_ended() {
 
 #[test]
 fn a_flow_that_was_half_open_when_the_kernel_told_of_it_is_established_when_it_tells_again() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::in_use();
     bench.own(&[2, 1, 2, 2], &[1, 2]);
     let phase = |bench: &Bench| {
         let mut phase = None;
@@ -228,7 +249,7 @@ fn the_kernel_can_be_told_of_newcomers_before_anything_goes_to_them() {
 
 #[test]
 fn a_drained_flow_is_deleted_and_its_ends_are_told_with_what_was_seen() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::in_use();
     bench.own(&[2, 1, 2, 2], &[1, 2]);
     bench.survey(&[entry(TO_N1, N1, Progress::Established)]);
     bench.send(Tracking::Known, CLIENT, TO_N1, ACK);
@@ -251,7 +272,7 @@ fn a_drained_flow_is_deleted_and_its_ends_are_told_with_what_was_seen() {
 
 #[test]
 fn flows_of_a_lost_node_are_forgotten_by_the_kernel_and_ended_when_their_turn_comes() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::in_use();
     bench.own(&[2, 2, 2, 2], &[9, 2]);
     bench.survey(&[entry(TO_N1, N1, Progress::Established), entry(TO_N2, N2, Progress::Established)]);
     assert_eq!(bench.deletions(), [flow(CLIENT, TO_N1)]);
@@ -262,7 +283,7 @@ fn flows_of_a_lost_node_are_forgotten_by_the_kernel_and_ended_when_their_turn_co
 
 #[test]
 fn whoever_may_have_heard_from_a_lost_node_is_told() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::in_use();
     bench.own(&[2, 2, 2, 2], &[9, 2]);
     bench.survey(&[entry(TO_N1, N1, Progress::SynReceived)]);
     let mut phases = Vec::new();
@@ -297,7 +318,7 @@ fn a_lost_node_may_answer_while_the_kernel_says_that_it_has_not() {
 
 #[test]
 fn what_happens_while_the_kernel_is_asked_is_a_reason_to_ask_again() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::in_use();
     bench.own(&[2, 1, 2, 2], &[1, 2]);
     bench.plane.take_changes();
     bench.plane.ask();
@@ -324,7 +345,7 @@ fn a_syn_that_is_sent_again_before_the_kernel_was_asked_is_where_the_first_one_i
 
 #[test]
 fn a_flow_that_is_over_does_not_stand_in_the_way_of_one_between_the_same_ends() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::in_use();
     bench.own(&[2, 1, 2, 2], &[1, 2]);
     bench.survey(&[entry(TO_N1, N1, Progress::Established)]);
     bench.plane.end(bench.now, flow(CLIENT, TO_N1), Toward::Both);
@@ -388,7 +409,7 @@ fn a_node_that_starts_anew_at_its_address_is_not_taken_for_the_lost_one() {
 
 #[test]
 fn a_route_that_returns_takes_its_flows_out_of_the_drain() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::in_use();
     bench.own(&[2, 1, 2, 2], &[1, 2]);
     bench.survey(&[entry(TO_N1, N1, Progress::Established)]);
     bench.own(&[1, 1, 2, 2], &[1, 2]);
@@ -397,7 +418,7 @@ fn a_route_that_returns_takes_its_flows_out_of_the_drain() {
 
 #[test]
 fn what_was_ended_before_its_route_returned_is_still_told() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::in_use();
     bench.own(&[2, 1, 2, 2], &[1, 2]);
     bench.survey(&[entry(TO_N1, N1, Progress::Established)]);
     bench.plane.end(bench.now, flow(CLIENT, TO_N1), Toward::Both);
@@ -407,7 +428,7 @@ fn what_was_ended_before_its_route_returned_is_still_told() {
 
 #[test]
 fn of_a_lost_nodes_flows_that_are_over_those_are_asked_for_whose_client_may_not_know() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::in_use();
     bench.own(&[2, 2, 2, 2], &[9, 2]);
     let other = |port: u16, progress, idle| Entry {
         flow: flow(&format!("203.0.113.1:{port}"), TO_N1),

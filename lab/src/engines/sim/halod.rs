@@ -208,7 +208,7 @@ impl Halod {
 
     /// Lets the cluster look at the flows, or asks the kernel for them first.
     fn look(&mut self, now: Instant) {
-        if !self.cluster.wants_look() || self.answer_at.is_some() {
+        if self.answer_at.is_some() || !self.cluster.wants_look(now) {
             return;
         }
         self.cluster.begin_look(now);

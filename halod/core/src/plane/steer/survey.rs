@@ -42,7 +42,7 @@ struct Holders {
 impl Steer {
     /// Whether the kernel has to be asked for its connections: to call [`Steer::ask`], and with the answer [`Steer::survey`].
     pub fn wants_entries(&self) -> bool {
-        self.questions.are_open()
+        self.has_begun && self.questions.are_open()
     }
 
     /// The kernel is asked for its connections from now on; all that was wanted of it is carried out. If no answer comes, it
@@ -70,8 +70,8 @@ impl Steer {
         answer.into_iter().filter(matters).filter_map(refreshed).collect()
     }
 
-    /// These are the [relevant](Steer::relevant) connections, each as it was at some time since [`Steer::ask`]. Those of moved routes become flows here, and so do those of nodes that are gone,
-    /// which the kernel then has to forget.
+    /// These are the [relevant](Steer::relevant) connections, each as it was at some time since [`Steer::ask`]. Those of moved
+    /// routes become flows here, and so do those of nodes that are gone, which the kernel then has to forget.
     pub fn survey(&mut self, now: Instant, entries: &[Entry]) {
         let holders = self.holders();
         let mut unanswered = Vec::new();
