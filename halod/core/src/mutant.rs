@@ -58,7 +58,7 @@ mutants! {
     UnansweredSynsForgotten,
     /// The kernel keeps the connections of a lost node.
     LostFlowsTracked,
-    /// A SYN is decided anew although its node has answered while the kernel told of those that it had not.
+    /// A SYN is decided anew although its node has answered it just now.
     UnansweredNotAskedAgain,
     /// Packets of a moved route are not watched.
     MovedRoutesUnwatched,

@@ -16,6 +16,8 @@ const APART: Duration = Duration::from_millis(20);
 /// As many times as long as a look took there is none after it, but for those that are urgent: to find out what flows there
 /// are may keep a processor busy, which then hears of no heartbeat.
 const REST: u32 = 9;
+/// But not longer than this: drains have deadlines, and a look took long, it may be, because the daemon was stopped meanwhile.
+const REST_MAX: Duration = Duration::from_secs(1);
 
 /// When there is a look at the flows, and what it is for.
 #[derive(Debug, Default)]
@@ -84,7 +86,7 @@ impl Last {
     /// When there may be another; `None` while it is under way.
     fn rested_at(&self) -> Option<Instant> {
         let Some(began_at) = self.began_at else { return Some(Instant::ORIGIN) };
-        self.ended_at.map(|ended_at| ended_at + ended_at.since(began_at) * REST)
+        self.ended_at.map(|ended_at| ended_at + (ended_at.since(began_at) * REST).min(REST_MAX))
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use halod_core::cluster::Cluster;
 use halod_core::flow::FlowPhase;
 use halod_core::routing::SessionId;
 
@@ -20,10 +19,14 @@ fn begin_look(bench: &mut Bench) {
     assert!(!bench.cluster.wants_look(bench.now), "one is under way");
 }
 
+fn lose(bench: &mut Bench, number: u8) {
+    bench.disconnect(number);
+    bench.refuse_redial(number.into());
+}
+
 fn end_look(bench: &mut Bench) -> String {
     bench.now = bench.now + MILLISECOND;
-    let Bench { cluster, now, flows, .. } = bench;
-    Cluster::look(cluster, *now, flows);
+    bench.cluster.look(bench.now, &bench.flows);
     bench.outputs()
 }
 
@@ -36,11 +39,9 @@ fn the_flows_of_a_node_that_is_lost_during_a_look_are_found_by_the_next() {
     bench.flows.0 = [1, 2]
         .map(|node| (route(node), SessionId(node.into()), browser_flow(node, FlowPhase::Established, 0)))
         .to_vec();
-    bench.disconnect(1);
-    bench.refuse_redial(1);
+    lose(&mut bench, 1);
     begin_look(&mut bench);
-    bench.disconnect(2);
-    bench.refuse_redial(2);
+    lose(&mut bench, 2);
     assert_eq!(end_look(&mut bench), "end 203.0.113.1:1 toward Client\n");
     begin_look(&mut bench);
     assert_eq!(end_look(&mut bench), "end 203.0.113.1:2 toward Client\n");
@@ -52,8 +53,7 @@ fn a_look_that_comes_to_no_end_is_made_up_for() {
     bench.join(1);
     bench.pass(HEARTBEAT);
     bench.flows.0 = vec![(route(1), SessionId(1), browser_flow(1, FlowPhase::Established, 0))];
-    bench.disconnect(1);
-    bench.refuse_redial(1);
+    lose(&mut bench, 1);
     begin_look(&mut bench);
     bench.now = bench.now + HEARTBEAT;
     begin_look(&mut bench);
@@ -71,8 +71,7 @@ fn looks_that_take_long_are_far_apart_unless_a_node_is_lost() {
     bench.now = bench.now + 5 * MILLISECOND;
     end_look(&mut bench);
     assert_eq!(bench.cluster.deadline(), bench.now + 54 * MILLISECOND, "it took 6 ms");
-    bench.disconnect(3);
-    bench.refuse_redial(3);
+    lose(&mut bench, 3);
     assert_eq!(bench.cluster.deadline(), bench.now);
 }
 
@@ -86,9 +85,9 @@ fn heartbeats_that_are_shorter_than_a_look_do_not_make_it_go_on_for_ever() {
     bench.cluster.timeout(bench.now);
     end_look(&mut bench);
     assert!(!bench.cluster.wants_look(bench.now));
-    let took = 2 * HEARTBEAT + MILLISECOND;
-    assert!(!bench.cluster.wants_look(bench.now + 9 * took - MILLISECOND));
-    assert!(bench.cluster.wants_look(bench.now + 9 * took));
+    let second = Duration::from_secs(1);
+    assert!(!bench.cluster.wants_look(bench.now + second - MILLISECOND), "it took a fifth of one");
+    assert!(bench.cluster.wants_look(bench.now + second));
 }
 
 #[test]
