@@ -179,6 +179,13 @@ impl Plane {
         }
     }
 
+    /// The kernel tracks connections to service ports that a former daemon has steered, whatever else is left of it.
+    pub fn expect_flows(&mut self) {
+        if let Self::Steer(plane) = self {
+            plane.expect_flows();
+        }
+    }
+
     /// Takes a new routing into force. `masquerades` is for [`Rewrite::publish`]; the kernel of [`Steer`] finds these
     /// addresses by itself.
     pub fn publish(&mut self, now: Instant, routing: Arc<Routing>, masquerades: BTreeMap<IpAddr, IpAddr>) {

@@ -54,6 +54,9 @@ pub struct Head {
     /// The table of a former daemon that both go on with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<LastTable>,
+    /// The kernel tracks connections to service ports that a former daemon has steered.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_former_flows: bool,
 }
 
 /// One thing that the core was told.
@@ -146,6 +149,7 @@ impl Head {
             kind,
             plane,
             last: None,
+            has_former_flows: false,
         }
     }
 
@@ -156,6 +160,9 @@ impl Head {
         if let Some(last) = &self.last {
             cluster.resume(self.at, last);
             plane.resume(self.at, last);
+        }
+        if self.has_former_flows {
+            plane.expect_flows();
         }
         (cluster, plane)
     }

@@ -141,9 +141,9 @@ fn a_head_with_a_former_table_makes_a_core_that_goes_on_with_it() {
     let holder = LastHolder { browser: endpoints("10.0.0.1:8000"), app: endpoints("10.0.0.1:9000") };
     let mut head = head();
     head.last = Some(LastTable { holders: vec![holder], nodes: ["10.0.0.1:8000".parse().unwrap()].into() });
+    head.has_former_flows = true;
     let line = line_of(&head);
-    let end =
-        r#""last":{"holders":[{"browser":["10.0.0.1:8000"],"app":["10.0.0.1:9000"]}],"nodes":["10.0.0.1:8000"]}}"#;
+    let end = r#""last":{"holders":[{"browser":["10.0.0.1:8000"],"app":["10.0.0.1:9000"]}],"nodes":["10.0.0.1:8000"]},"has_former_flows":true}"#;
     assert!(line.trim_end().ends_with(end), "{line}");
     assert_eq!(Line::parse(line.as_bytes()), Ok(Line::Head(head.clone())));
     let (mut cluster, _) = head.core();

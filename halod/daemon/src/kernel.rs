@@ -34,27 +34,36 @@ pub(crate) enum Kernel {
     Steer { rules: SteerRules, conntrack: Conntrack, question: Question, services: Services },
 }
 
+/// What a former daemon has left in the kernel.
+#[derive(Debug, Default)]
+pub(crate) struct Former {
+    /// Its table, if the rules go on with it.
+    pub(crate) last: Option<LastTable>,
+    /// Connections to the service ports are tracked.
+    pub(crate) has_flows: bool,
+}
+
 impl Kernel {
-    /// Installs the rules. The queues have to be bound already, so that no packet is lost. The table is the one that a former
-    /// daemon left, if the rules go on with it.
-    pub(crate) fn install(kind: PlaneKind, config: &Config) -> anyhow::Result<(Self, Option<LastTable>)> {
+    /// Installs the rules. The queues have to be bound already, so that no packet is lost.
+    pub(crate) fn install(kind: PlaneKind, config: &Config) -> anyhow::Result<(Self, Former)> {
         let spec = rules_spec(config);
         if kind == PlaneKind::Rewrite {
             let masquerades = config.masquerade.then(Masquerades::default);
-            return Ok((Self::Rewrite { rules: Rules::install(&spec)?, masquerades }, None));
+            return Ok((Self::Rewrite { rules: Rules::install(&spec)?, masquerades }, Former::default()));
         }
         let (rules, last) = take_over(&spec, &config.ports)?;
         // Its settings are there when a rule makes use of it.
         let conntrack = Conntrack::open().context("connection tracking cannot be reached");
-        let conntrack = match conntrack.and_then(|mut conntrack| conntrack.probe().map(|()| conntrack)) {
-            Ok(conntrack) => conntrack,
+        let services = Services { ports: config.ports, addresses: config.addresses.clone() };
+        let (conntrack, has_flows) = match conntrack.and_then(|conntrack| conntrack.probe(&services)) {
+            Ok(probed) => probed,
             Err(error) => {
                 rules.remove()?;
                 return Err(error);
             }
         };
-        let services = Services { ports: config.ports, addresses: config.addresses.clone() };
-        Ok((Self::Steer { rules, conntrack, question: Question::default(), services }, last))
+        let former = Former { last, has_flows };
+        Ok((Self::Steer { rules, conntrack, question: Question::default(), services }, former))
     }
 
     /// Puts a routing into force, in the plane and in the kernel. When that was, is a time behind the plane's lock: what was
@@ -203,9 +212,10 @@ fn apply(rules: &mut SteerRules, plane: &SharedPlane) {
 }
 
 impl Conntrack {
-    /// Whether it answers.
-    fn probe(&mut self) -> anyhow::Result<()> {
-        let answer: io::Result<_> = self.entries(|_| false);
-        answer.map(|_| ()).context("connection tracking does not answer")
+    /// Sees whether it answers, and whether there are connections to the services.
+    fn probe(mut self, services: &Services) -> anyhow::Result<(Self, bool)> {
+        let answer = self.entries(|flow| services.locate(flow.service).is_some());
+        let has_flows = !answer.context("connection tracking does not answer")?.is_empty();
+        Ok((self, has_flows))
     }
 }

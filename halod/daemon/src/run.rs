@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use halod_core::cluster::{Cluster, ConnId, Input, Note, Output};
-use halod_core::last_table::LastTable;
 use halod_core::plane::steer::Entry;
 use halod_core::plane::{PlaneKind, Transmit};
 use halod_core::protocol::{Token, encode};
@@ -28,7 +27,7 @@ use tracing_subscriber::EnvFilter;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::{Connection, ControlPort, Event, Sent, redial};
-use crate::kernel::Kernel;
+use crate::kernel::{Former, Kernel};
 use crate::plane::{self, Answerer, SharedPlane};
 use crate::queue::{Queue, QueueStatus, Queues};
 use crate::record::{RecordFile, Recorder, Recording};
@@ -152,10 +151,10 @@ impl Daemon {
         let cannot_record = |path: &Path| format!("{} cannot be written", path.display());
         let file = record.map(|path| RecordFile::open(path).with_context(|| cannot_record(path))).transpose()?;
         // The rules stay in force unless they are removed.
-        let (kind, queues, kernel, last) = take_hold(config)?;
-        let had_rules = last.is_some();
+        let (kind, queues, kernel, former) = take_hold(config)?;
+        let had_rules = former.last.is_some();
         let mut head = Head::new(began, cluster, kind, config.plane_config(rand::random()));
-        head.last = last;
+        (head.last, head.has_former_flows) = (former.last, former.has_flows);
         let (cluster, plane) = head.core();
         let recording = match file.map(|file| file.begin(&head)).transpose() {
             Ok(recording) => recording,
@@ -326,18 +325,17 @@ impl Daemon {
 }
 
 /// Binds the queues and installs the rules: those of the plane that is wanted, or of `rewrite` if the system lacks what that
-/// one needs. The queues are bound before a rule can send packets to them, so that none is lost. The table is that of a former
-/// daemon, if the rules go on with it.
-fn take_hold(config: &Config) -> anyhow::Result<(PlaneKind, Vec<Queue>, Kernel, Option<LastTable>)> {
+/// one needs. The queues are bound before a rule can send packets to them, so that none is lost.
+fn take_hold(config: &Config) -> anyhow::Result<(PlaneKind, Vec<Queue>, Kernel, Former)> {
     let take = |kind| -> anyhow::Result<_> {
         let open = |number| {
             Queue::open(number, plane::queue_config(kind, config.queue_len))
                 .with_context(|| format!("NFQUEUE {number} cannot be used (try `halod check`)"))
         };
         let queues = config.queues_of(kind).numbers().map(open).collect::<Result<_, _>>()?;
-        let (kernel, last) =
+        let (kernel, former) =
             Kernel::install(kind, config).context("the packet rules cannot be installed (try `halod check`)")?;
-        Ok((kind, queues, kernel, last))
+        Ok((kind, queues, kernel, former))
     };
     match take(config.plane) {
         Err(error) if config.plane == PlaneKind::Steer => {

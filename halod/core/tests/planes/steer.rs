@@ -190,6 +190,15 @@ fn as_long_as_nobody_has_connected_there_is_nothing_to_ask() {
 }
 
 #[test]
+fn the_flows_of_a_former_daemon_are_asked_for_although_nobody_has_connected_to_this_one() {
+    let mut bench = Bench::new();
+    bench.plane.expect_flows();
+    bench.own(&[2, 1, 2, 2], &[9, 2]);
+    bench.survey(&[entry(TO_N1, N1, Progress::Established)]);
+    assert_eq!(bench.deletions(), [flow(CLIENT, TO_N1)]);
+}
+
+#[test]
 fn only_connections_of_moved_routes_and_of_lost_nodes_matter() {
     let mut bench = Bench::new();
     let mut third = entry("192.0.2.1:8004", "10.0.0.3:8000", Progress::Established);

@@ -1,6 +1,6 @@
 //! A browser and a node on the loopback, and how many packets the daemon was given.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use crate::node::{Node, PATIENCE};
@@ -37,6 +37,12 @@ impl Flow {
         self.accepted.write_all(&byte).unwrap();
         self.browser.read_exact(&mut byte).unwrap();
         assert_eq!(byte, [7]);
+    }
+
+    /// The browser hears that its connection is over.
+    pub(crate) fn hear_reset(&mut self) {
+        let heard = self.browser.read(&mut [0]).map_err(|error| error.kind());
+        assert_eq!(heard, Err(ErrorKind::ConnectionReset));
     }
 }
 

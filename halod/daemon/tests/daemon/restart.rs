@@ -4,6 +4,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::Test;
+use crate::flow::Flow;
 use crate::halod::{Halod, config};
 use crate::node::Node;
 
@@ -11,6 +12,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("nodes_come_back_to_the_routes_that_they_had", nodes_come_back_to_the_routes_that_they_had),
     ("another_number_of_routes_is_another_table", another_number_of_routes_is_another_table),
     ("rewrite_begins_anew", rewrite_begins_anew),
+    ("a_flow_that_outlived_the_rules_ends_with_its_node", a_flow_that_outlived_the_rules_ends_with_its_node),
 ];
 
 fn nodes_come_back_to_the_routes_that_they_had() {
@@ -52,6 +54,18 @@ fn rewrite_begins_anew() {
     let (_n2, welcome) = Node::join("n2", 2);
     assert_eq!(place(&welcome), ("active", Some(1), 1, "[[1,4]]".into()));
     halod.end_well();
+}
+
+fn a_flow_that_outlived_the_rules_ends_with_its_node() {
+    let halod = Halod::start(&config(4));
+    let mut flow = Flow::begin();
+    halod.end(Signal::SIGINT);
+    let halod = Halod::start(&config(4));
+    let (n1, _) = Node::join("n1", 1);
+    flow.exchange();
+    drop(n1);
+    flow.hear_reset();
+    halod.end(Signal::SIGINT);
 }
 
 /// State, id, epoch and routes.
