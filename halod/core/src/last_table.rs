@@ -1,16 +1,15 @@
 //! The table that a former daemon left in the kernel, read backwards: who held which node id.
 //!
-//! The kernel's rules know where the connections to each service port go, and no more. As the table is a function of N and M
-//! alone, that is enough: M is the number of different owners, and node id i was held by whoever has the routes that the
-//! table gives to i.
+//! The kernel's rules know which id owns the route of each service port, and where its holder serves. That has to be a table of
+//! N and M: what another config has left, or another hand, is none.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{NodeId, RouteId, Side};
-use crate::plane::steer::IpVersion;
+use crate::ids::{NodeId, Side};
+use crate::plane::steer::{IpVersion, Owner};
 use crate::protocol::Endpoints;
 use crate::route_table::RouteTable;
 use crate::service::ServicePorts;
@@ -34,35 +33,35 @@ pub struct LastHolder {
 }
 
 impl LastTable {
-    /// Reads the table from where the connections to each port went. `None` if that is no table of these service ports:
-    /// the config was another, or there was no node.
+    /// Reads the table from who owned the route of each service port, and where the holder of each id served. `None` if that is no
+    /// table of these service ports: the config was another, or there was no node.
     pub fn read(
         ports: &ServicePorts,
-        by_port: &BTreeMap<(IpVersion, u16), SocketAddr>,
+        owners: &BTreeMap<u16, Owner>,
+        holders: &BTreeMap<(IpVersion, Owner), SocketAddr>,
         nodes: BTreeSet<SocketAddr>,
     ) -> Option<Self> {
-        if by_port.keys().any(|&(_, port)| ports.locate(port).is_none()) {
+        let mut table = RouteTable::new(ports.routes());
+        let count = owners.values().map(|owner| owner.id.index() + 1).max()?;
+        for _ in 0..count {
+            table.add_node()?;
+        }
+        let owner = |port: u16| {
+            let (side, route) = ports.locate(port)?;
+            Some(Owner { id: table.owner(route)?, side })
+        };
+        let has_each = owners.len() == Side::ALL.len() * table.route_count();
+        if !has_each || owners.iter().any(|(&port, &of_port)| owner(port) != Some(of_port)) {
             return None;
         }
-        let endpoints = |port: u16| {
-            let of_port = IpVersion::ALL.iter().filter_map(|&version| by_port.get(&(version, port)).copied());
-            Endpoints::try_from(of_port.collect::<Vec<_>>()).ok()
+        let endpoints = |owner| {
+            let of_version = IpVersion::ALL.iter().filter_map(|&version| holders.get(&(version, owner)).copied());
+            Endpoints::try_from(of_version.collect::<Vec<_>>()).ok()
         };
-        let holder = |route| {
-            let [browser, app] = [Side::Browser, Side::App].map(|side| endpoints(ports.port(side, route)));
+        let holder = |index| {
+            let [browser, app] = Side::ALL.map(|side| endpoints(Owner { id: NodeId::from_index(index), side }));
             Some(LastHolder { browser: browser?, app: app? })
         };
-        let routes = (0..usize::from(ports.routes())).map(RouteId::from_index);
-        let owners: Vec<LastHolder> = routes.map(holder).collect::<Option<_>>()?;
-
-        let mut table = RouteTable::new(ports.routes());
-        let count = owners.iter().collect::<BTreeSet<_>>().len();
-        for _ in 0..count {
-            table.add_node();
-        }
-        let of_id = |index| owners[table.routes_of(NodeId::from_index(index))[0].index()];
-        let holders: Vec<LastHolder> = (0..count).map(of_id).collect();
-        let fits = |(owner, id): (&LastHolder, &Option<NodeId>)| id.is_some_and(|id| holders[id.index()] == *owner);
-        owners.iter().zip(table.owners()).all(fits).then_some(Self { holders, nodes })
+        Some(Self { holders: (0..count).map(holder).collect::<Option<_>>()?, nodes })
     }
 }

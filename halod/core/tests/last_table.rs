@@ -1,19 +1,24 @@
-//! Where the connections to each port went, read as a table.
+//! Who owned the route of each port, read as a table.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use halod_core::ids::{RouteId, Side};
+use halod_core::ids::{NodeId, RouteId, Side};
 use halod_core::last_table::{LastHolder, LastTable};
-use halod_core::plane::steer::IpVersion;
+use halod_core::plane::steer::{IpVersion, Owner};
 use halod_core::protocol::Endpoints;
 use halod_core::route_table::RouteTable;
 use halod_core::service::ServicePorts;
 use proptest::prelude::*;
 
-type Ports = BTreeMap<(IpVersion, u16), SocketAddr>;
+/// What the rules knew.
+#[derive(Debug, Clone, Default)]
+struct Rules {
+    owners: BTreeMap<u16, Owner>,
+    holders: BTreeMap<(IpVersion, Owner), SocketAddr>,
+}
 
 /// Node number `number`: of each three one serves IPv4 only, one IPv6 only and one both.
 fn holder(number: usize) -> LastHolder {
@@ -35,25 +40,27 @@ fn services(routes: u16) -> ServicePorts {
     ServicePorts::new(routes, 10_001..=10_000 + routes, 20_001..=20_000 + routes).unwrap()
 }
 
-/// Where connections go if the nodes of `order` hold ids 1, 2 and so on.
-fn ports_of(routes: u16, order: &[usize]) -> Ports {
+/// The rules if the nodes of `order` hold ids 1, 2 and so on.
+fn rules_of(routes: u16, order: &[usize]) -> Rules {
     let (services, mut table) = (services(routes), RouteTable::new(routes));
-    for _ in order {
+    let mut rules = Rules::default();
+    for (index, &number) in order.iter().enumerate() {
         table.add_node().unwrap();
-    }
-    let mut ports = Ports::new();
-    for (index, owner) in table.owners().iter().enumerate() {
-        let LastHolder { browser, app } = holder(order[owner.unwrap().index()]);
+        let LastHolder { browser, app } = holder(number);
         for (side, endpoints) in [(Side::Browser, browser), (Side::App, app)] {
-            let port = services.port(side, RouteId::from_index(index));
-            ports.extend(endpoints.iter().map(|address| ((IpVersion::of(&address), port), address)));
+            let owner = Owner { id: NodeId::from_index(index), side };
+            rules.holders.extend(endpoints.iter().map(|address| ((IpVersion::of(&address), owner), address)));
         }
     }
-    ports
+    for (index, owner) in table.owners().iter().enumerate() {
+        let of_side = |side| (services.port(side, RouteId::from_index(index)), Owner { id: owner.unwrap(), side });
+        rules.owners.extend(Side::ALL.map(of_side));
+    }
+    rules
 }
 
-fn read(routes: u16, ports: &Ports) -> Option<Vec<LastHolder>> {
-    LastTable::read(&services(routes), ports, BTreeSet::new()).map(|last| last.holders)
+fn read(routes: u16, rules: &Rules) -> Option<Vec<LastHolder>> {
+    LastTable::read(&services(routes), &rules.owners, &rules.holders, BTreeSet::new()).map(|last| last.holders)
 }
 
 proptest! {
@@ -66,33 +73,31 @@ proptest! {
         }),
         broken in any::<prop::sample::Index>(),
     ) {
-        let mut ports = ports_of(routes, &order);
-        prop_assert_eq!(read(routes, &ports), Some(order.iter().map(|&number| holder(number)).collect()));
+        let rules = rules_of(routes, &order);
+        prop_assert_eq!(read(routes, &rules), Some(order.iter().map(|&number| holder(number)).collect()));
 
-        let (place, address) = ports.iter().map(|(place, address)| (*place, *address)).nth(broken.index(ports.len())).unwrap();
-        ports.insert(place, SocketAddr::new(address.ip(), 1));
-        // A node with few routes may be another one, or one more.
-        let has_few = usize::from(routes) < 3 * (order.len() + 1);
-        prop_assert!(read(routes, &ports).is_none() || has_few);
+        let port = *rules.owners.keys().nth(broken.index(rules.owners.len())).unwrap();
+        let Owner { id, side } = rules.owners[&port];
+        let (mut of_another, mut of_the_other_side, mut of_nobody) = (rules.clone(), rules.clone(), rules.clone());
+        of_another.owners.insert(port, Owner { id: NodeId::new(id.number() + 1).unwrap(), side });
+        let [browser, app] = Side::ALL;
+        of_the_other_side.owners.insert(port, Owner { id, side: if side == app { browser } else { app } });
+        of_nobody.owners.remove(&port);
+        let mut not_held = rules;
+        not_held.holders.retain(|&(_, owner), _| owner != Owner { id, side });
+        for rules in [of_another, of_the_other_side, of_nobody, not_held] {
+            prop_assert_eq!(read(routes, &rules), None);
+        }
     }
 }
 
 #[test]
 fn what_is_no_table_of_these_ports_is_none() {
-    assert_eq!(read(4, &Ports::new()), None, "there was no node");
-    let ports = ports_of(4, &[0, 1]);
-    assert_eq!((read(4, &ports).is_some(), read(3, &ports)), (true, None));
-    assert_eq!(read(5, &ports), None);
-    let swapped: Ports = ports_of(4, &[0, 1])
-        .into_iter()
-        .map(|((version, port), address)| {
-            let routes_1_and_4_changed = match port % 10_000 {
-                1 => port + 3,
-                4 => port - 3,
-                _ => port,
-            };
-            ((version, routes_1_and_4_changed), address)
-        })
-        .collect();
-    assert_eq!(read(4, &swapped), None, "{:?}", RouteTable::new(4).owners());
+    assert_eq!(read(4, &Rules::default()), None, "there was no node");
+    let rules = rules_of(4, &[0, 1]);
+    assert_eq!((read(4, &rules).is_some(), read(3, &rules)), (true, None));
+    assert_eq!(read(5, &rules), None);
+    let more_nodes_than_routes =
+        Rules { owners: [(10_001, Owner { id: NodeId::new(u16::MAX).unwrap(), side: Side::Browser })].into(), ..rules };
+    assert_eq!(read(4, &more_nodes_than_routes), None);
 }

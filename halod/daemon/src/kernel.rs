@@ -31,7 +31,7 @@ pub(crate) enum Kernel {
         masquerades: Option<Masquerades>,
     },
     /// It translates by itself.
-    Steer { rules: SteerRules, conntrack: Conntrack, question: Question, services: Services },
+    Steer { rules: Box<SteerRules>, conntrack: Conntrack, question: Question, services: Services },
 }
 
 /// What a former daemon has left in the kernel.
@@ -63,6 +63,7 @@ impl Kernel {
             }
         };
         let former = Former { last, has_flows };
+        let rules = Box::new(rules);
         Ok((Self::Steer { rules, conntrack, question: Question::default(), services }, former))
     }
 
@@ -167,8 +168,8 @@ fn take_over(spec: &RulesSpec, ports: &ServicePorts) -> anyhow::Result<(SteerRul
         tracing::warn!(%error, "it cannot be seen what a former daemon left");
         LastRules::default()
     });
-    let last = LastTable::read(ports, &left.ports, left.nodes.clone());
-    if last.is_none() && !left.ports.is_empty() {
+    let last = LastTable::read(ports, &left.owners, &left.holders, left.nodes.clone());
+    if last.is_none() && !left.owners.is_empty() {
         tracing::warn!("a former daemon had other service ports; its flows are not known here");
     }
     let kept = if last.is_some() { left } else { LastRules::default() };

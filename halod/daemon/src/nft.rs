@@ -7,6 +7,7 @@
 
 mod expression;
 mod last;
+mod maps;
 mod rewrite;
 mod steer;
 mod table;

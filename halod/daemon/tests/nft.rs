@@ -1,7 +1,8 @@
 //! The rules in a real kernel: each test in a network namespace of its own, with real packets.
 //!
 //! Packets of this host itself go over its loopback; those that it forwards come from a TUN interface, of which the test is
-//! the other end. Without the right to make a namespace, or without TUN, the tests are ignored, and say why.
+//! the other end. Without the right to make a namespace, without TUN or without `nft`, the tests that need it are ignored, and
+//! say why.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, though without libtest clippy cannot see it")]
 
@@ -18,6 +19,8 @@ mod changes;
 mod conntrack;
 #[path = "nft/listener.rs"]
 mod listener;
+#[path = "nft/listing.rs"]
+mod listing;
 #[path = "nft/loopback.rs"]
 mod loopback;
 #[path = "support/namespace.rs"]
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
     let over_tun = [steer_flows::TESTS, steer_strays::TESTS, steer_own::TESTS_OVER_TUN].concat();
     let mut trials = namespace::trials(&over_loopback);
     trials.extend(namespace::trials_that_need(router::tun_is_there, &over_tun));
+    trials.extend(namespace::trials_that_need(listing::nft_is_there, listing::TESTS));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::changes::{Changes, IpVersion, Known};
+pub use self::changes::{Changes, IpVersion, Known, Owner};
 pub use self::marks::Mark;
 use self::marks::Marks;
 use self::questions::Questions;
@@ -154,6 +154,7 @@ impl Steer {
                 self.clear_leftovers(now, member);
             }
         }
+        self.changes.table(&self.services.ports, &former, &routing);
         for index in 0..routing.owners.len() {
             self.move_route(RouteId::from_index(index), &former);
         }

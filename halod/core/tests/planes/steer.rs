@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use halod_core::flow::{FlowKey, FlowPhase, Flows, Progress, Toward};
-use halod_core::ids::RouteId;
+use halod_core::ids::{NodeId, RouteId, Side};
 use halod_core::last_table::LastTable;
-use halod_core::plane::steer::{Changes, Entry, IpVersion, Tracking};
+use halod_core::plane::steer::{Changes, Entry, IpVersion, Owner, Tracking};
 use halod_core::plane::{Counters, Steer, Traffic};
 use halod_core::routing::{Member, Routing, SessionId};
 use halod_core::time::Instant;
@@ -164,15 +164,35 @@ fn nodes_of_a_former_daemon_are_seen_for_a_minute() {
 fn a_change_names_what_is_different_and_no_more() {
     let mut bench = Bench::new();
     bench.own(&[1, 3, 2, 2], &[1, 2, 3]);
-    let Changes { ports, marks, nodes, watched } = bench.plane.take_changes();
-    let v4: Vec<_> = ports.into_iter().filter(|((version, _), _)| *version == IpVersion::V4).collect();
-    let expected = [(8002, "10.0.0.3:8000"), (9002, "10.0.0.3:9000")];
-    assert_eq!(v4, expected.map(|(port, node)| ((IpVersion::V4, port), Some(at(node)))));
+    let Changes { owners, holders, marks, nodes, watched } = bench.plane.take_changes();
+    let n3 = |side| Owner { id: NodeId::new(3).unwrap(), side };
+    let [browsers, apps] = Side::ALL.map(n3);
+    assert_eq!(owners, [(8002, Some(browsers)), (9002, Some(apps))].into());
+    let v4: Vec<_> = holders.into_iter().filter(|((version, _), _)| *version == IpVersion::V4).collect();
+    let expected = [(browsers, "10.0.0.3:8000"), (apps, "10.0.0.3:9000")];
+    assert_eq!(v4, expected.map(|(owner, node)| ((IpVersion::V4, owner), Some(at(node)))));
     assert_eq!(marks.len(), 4, "browsers and apps, over IPv4 and IPv6");
     assert_eq!(nodes.keys().filter(|node| node.is_ipv4()).count(), 2);
     assert_eq!(watched, [(8002, true), (9002, true)].into());
     bench.own(&[1, 3, 2, 2], &[1, 2, 3]);
     assert!(bench.plane.take_changes().is_empty());
+}
+
+#[test]
+fn a_node_that_takes_over_an_id_changes_no_owner() {
+    let mut bench = Bench::new();
+    bench.plane.take_changes();
+    bench.own(&[1, 1, 2, 2], &[1, 9]);
+    let Changes { owners, holders, .. } = bench.plane.take_changes();
+    assert_eq!(owners, [].into());
+    let n2 = |side| Owner { id: NodeId::new(2).unwrap(), side };
+    assert_eq!(holders.get(&(IpVersion::V4, n2(Side::Browser))), Some(&Some(at("10.0.0.9:8000"))));
+    assert!(holders.keys().all(|&(_, owner)| owner == n2(owner.side)));
+    // Nobody holds it any more.
+    bench.own(&[1, 1, 1, 1], &[1]);
+    let Changes { owners, holders, .. } = bench.plane.take_changes();
+    assert_eq!(owners.keys().copied().collect::<Vec<_>>(), [8003, 8004, 9003, 9004]);
+    assert_eq!(holders.get(&(IpVersion::V4, n2(Side::App))), Some(&None));
 }
 
 #[test]

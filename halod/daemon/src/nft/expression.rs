@@ -175,11 +175,16 @@ impl Expressions {
 
     /// `meta mark set MARK`
     pub(super) fn set_mark(self, mark: u32) -> Self {
+        self.immediate(&mark.to_ne_bytes()).become_mark()
+    }
+
+    /// What is in the register becomes the packet's mark.
+    fn become_mark(self) -> Self {
         const NFTA_META_KEY: u16 = 2;
         const NFTA_META_SREG: u16 = 3;
         let from_register =
             Attributes::new().with_u32(NFTA_META_KEY, libc::NFT_META_MARK as u32).with_u32(NFTA_META_SREG, REGISTER);
-        self.immediate(&mark.to_ne_bytes()).with("meta", &from_register)
+        self.with("meta", &from_register)
     }
 
     /// `tcp flags & (fin | syn | rst | ack) == syn`, or `!= syn`: whether it begins a connection.
@@ -238,10 +243,11 @@ impl Expressions {
         self.meta(libc::NFT_META_MARK).look_up(map, REGISTER, Some(REGISTER)).translate_destination(family)
     }
 
-    /// `dnat to tcp dport map @MAP`: only if the port is in it.
-    pub(super) fn translate_by_port(self, family: Family, map: &str) -> Self {
-        let port = self.load_port(End::Destination, REGISTER);
-        port.look_up(map, REGISTER, Some(REGISTER)).translate_destination(family)
+    /// `meta mark set tcp dport map @OWNERS dnat to meta mark map @HOLDERS`: only if the port has an owner, and that a holder. By way
+    /// of the mark, for `nft list ruleset` cannot print what goes from map to map by itself (nftables 1.0.6 aborts).
+    pub(super) fn translate_by_owner(self, family: Family, owners: &str, holders: &str) -> Self {
+        let owner = self.load_port(End::Destination, REGISTER).look_up(owners, REGISTER, Some(REGISTER));
+        owner.become_mark().translate_by_mark(family, holders)
     }
 
     /// `masquerade`

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use halod_core::plane::steer::IpVersion;
+use halod_core::plane::steer::{Changes, IpVersion, Owner};
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR};
 use netlink_sys::Socket;
 use nix::libc;
 
-use super::steer::{family, ports};
+use super::maps::{OWNERS, family, holders, owner, port};
 use super::table::{Element, Set, table_name};
 use super::{RulesError, open, rewrite};
 use crate::netlink::{Attributes, NFGENMSG_LENGTH, append_message, attributes_of, error_of, find, messages};
@@ -18,8 +18,10 @@ use crate::queue::Queues;
 /// What the next table begins with.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LastRules {
-    /// Where the connections to each service port go.
-    pub ports: BTreeMap<(IpVersion, u16), SocketAddr>,
+    /// Whom the connections to each service port are for.
+    pub owners: BTreeMap<u16, Owner>,
+    /// Where they go.
+    pub holders: BTreeMap<(IpVersion, Owner), SocketAddr>,
     /// The addresses of nodes.
     pub nodes: BTreeSet<SocketAddr>,
 }
@@ -34,18 +36,28 @@ impl LastRules {
     pub fn read(queues: Queues) -> Result<Self, RulesError> {
         let socket = open()?;
         let table = table_name(queues);
-        let mut last = Self::default();
+        let elements = |set| elements(&socket, &table, set).map_err(RulesError::Socket);
+        let Some(owners) = elements(OWNERS)? else { return Ok(Self::default()) };
+        let of_port = |element: Element| Some((port(&element.key)?, owner(&element.value?)?));
+        let mut last = Self { owners: owners.into_iter().filter_map(of_port).collect(), ..Self::default() };
         for version in IpVersion::ALL {
-            let family = family(version);
-            let Some(by_port) = elements(&socket, &table, ports(family)).map_err(RulesError::Socket)? else {
-                return Ok(Self::default());
-            };
-            let place = |element: Element| Some(((version, port(&element.key)?), address(version, &element.value?)?));
-            last.ports.extend(by_port.into_iter().filter_map(place));
-            let nodes = elements(&socket, &table, rewrite::nodes(family)).map_err(RulesError::Socket)?;
+            let holder = |element: Element| Some(((version, owner(&element.key)?), address(version, &element.value?)?));
+            let holders = elements(holders(family(version)))?;
+            last.holders.extend(holders.unwrap_or_default().into_iter().filter_map(holder));
+            let nodes = elements(rewrite::nodes(family(version)))?;
             last.nodes.extend(nodes.unwrap_or_default().iter().filter_map(|element| address(version, &element.key)));
         }
         Ok(last)
+    }
+
+    /// What rules have to hear that know nothing.
+    pub(super) fn into_changes(self) -> Changes {
+        Changes {
+            owners: self.owners.into_iter().map(|(port, owner)| (port, Some(owner))).collect(),
+            holders: self.holders.into_iter().map(|(owner, address)| (owner, Some(address))).collect(),
+            nodes: self.nodes.into_iter().map(|node| (node, true)).collect(),
+            ..Changes::default()
+        }
     }
 }
 
@@ -92,10 +104,6 @@ fn read(payload: &[u8]) -> Vec<Element> {
         Some(Element { key: data(NFTA_SET_ELEM_KEY)?, value: data(NFTA_SET_ELEM_DATA) })
     };
     attributes_of(list).filter_map(element).collect()
-}
-
-fn port(bytes: &[u8]) -> Option<u16> {
-    Some(u16::from_be_bytes(bytes.try_into().ok()?))
 }
 
 /// An address and a port, each padded to four bytes.

@@ -7,7 +7,7 @@
 //! decide-own      output      -150   to a service port, from this host itself
 //! strays          prerouting  -140   what nobody refused: of no connection and no SYN to a service port: dropped
 //! strays-own      output      -140
-//! translate       prerouting  -100   DNAT by the verdict's mark; without one by the last table
+//! translate       prerouting  -100   DNAT by the verdict's mark; without one by the last table, from port to owner to address
 //! translate-own   output      -100
 //! masquerade      postrouting  100
 //! ```
@@ -16,22 +16,19 @@
 //! or its queue full, goes on at the next chain: a SYN to the last owner of its route, a stray nowhere. So flows are never
 //! picked up in the middle of their stream (`nf_conntrack_tcp_loose`), and nothing from a node leaves without translation.
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
-use halod_core::plane::steer::{Changes, IpVersion, Known, Mark, Tracking};
+use halod_core::plane::steer::{Changes, Known, Mark, Tracking};
 use netlink_sys::Socket;
 use nix::libc;
 
 use super::expression::{End, Expressions, FAMILIES, Family, QueueExpression, Tracked, WithoutListener};
+use super::maps::{self, OWNERS, WATCHED, holders, marks};
 use super::rewrite;
-use super::table::{Chain, DataType, Element, Set, address_bytes, delete_table, replace_table, table_name};
+use super::table::{Chain, delete_table, replace_table, table_name};
 use super::transaction::Transaction;
 use super::{LastRules, OWN_MARK, RulesError, RulesSpec, open};
-
-/// Connections to these service ports are watched.
-const WATCHED: Set = Set { name: "watched", key: DataType::Port, value: None };
 
 /// The marks by which the rules say what connection tracking knows of a packet. ASCII "HE" and a number.
 const TRACKING: [(Tracking, u32); 3] =
@@ -61,9 +58,14 @@ impl SteerRules {
     /// [`RulesError`]: the right is missing, or the kernel lacks an expression. Former rules are still in force then.
     pub fn install(spec: &RulesSpec, last: LastRules) -> Result<Self, RulesError> {
         let socket = open()?;
-        super::with_either_queue(|queue| install(spec, queue, &last).commit(&socket))?;
-        let known = Known { ports: last.ports, nodes: last.nodes, ..Known::default() };
-        Ok(Self { socket, table: table_name(spec.queues), known, refused: Changes::default() })
+        let (table, last, mut known) = (table_name(spec.queues), last.into_changes(), Known::default());
+        super::with_either_queue(|queue| {
+            let mut transaction = install(spec, queue);
+            maps::change(&mut transaction, &table, &known, &last);
+            transaction.commit(&socket)
+        })?;
+        known.apply(last);
+        Ok(Self { socket, table, known, refused: Changes::default() })
     }
 
     /// Tells the kernel what has changed, in one transaction, at the cost of that.
@@ -79,21 +81,7 @@ impl SteerRules {
         all.extend(changes);
         let changes = all.beyond(&self.known);
         let mut transaction = Transaction::new();
-        for version in IpVersion::ALL {
-            let family = family(version);
-            let known = |port: &u16| self.known.ports.contains_key(&(version, *port));
-            let key = |port: &u16| port.to_be_bytes().to_vec();
-            change(&mut transaction, &self.table, ports(family), of(version, &changes.ports), known, key);
-            let known = |mark: &Mark| self.known.marks.contains_key(&(version, *mark));
-            let key = |mark: &Mark| mark.number().to_ne_bytes().to_vec();
-            change(&mut transaction, &self.table, marks(family), of(version, &changes.marks), known, key);
-        }
-        let (added, removed) = split(&changes.nodes);
-        rewrite::delete_nodes(&mut transaction, &self.table, &removed);
-        rewrite::add_nodes(&mut transaction, &self.table, &added);
-        let (added, removed) = split(&changes.watched);
-        WATCHED.delete_elements(&mut transaction, &self.table, &port_elements(&removed));
-        WATCHED.add_elements(&mut transaction, &self.table, &port_elements(&added));
+        maps::change(&mut transaction, &self.table, &self.known, &changes);
         let outcome = if transaction.is_empty() { Ok(()) } else { transaction.commit(&self.socket) };
         match outcome {
             Ok(()) => self.known.apply(changes),
@@ -114,86 +102,19 @@ impl SteerRules {
     }
 }
 
-/// Changes of one map. An element that is there already has to go before it can have another value.
-fn change<'a, K: 'a>(
-    transaction: &mut Transaction,
-    table: &str,
-    map: Set,
-    changes: impl Iterator<Item = (&'a K, Option<SocketAddr>)>,
-    is_known: impl Fn(&K) -> bool,
-    key: impl Fn(&K) -> Vec<u8>,
-) {
-    let (mut removed, mut added) = (Vec::new(), Vec::new());
-    for (place, address) in changes {
-        removed.extend(is_known(place).then(|| Element::key(key(place))));
-        added.extend(address.map(|address| Element { key: key(place), value: Some(address_bytes(&address)) }));
-    }
-    map.delete_elements(transaction, table, &removed);
-    map.add_elements(transaction, table, &added);
-}
-
-/// The part of one IP version.
-fn of<K, V: Copy>(version: IpVersion, all: &BTreeMap<(IpVersion, K), V>) -> impl Iterator<Item = (&K, V)> {
-    all.iter().filter(move |((of, _), _)| *of == version).map(|((_, key), value)| (key, *value))
-}
-
-/// What is new, and what is gone.
-fn split<K: Ord + Copy>(changes: &BTreeMap<K, bool>) -> (Vec<K>, Vec<K>) {
-    let (added, removed): (Vec<_>, Vec<_>) = changes.iter().partition(|&(_, &is_there)| is_there);
-    let keys = |changes: Vec<(&K, &bool)>| changes.into_iter().map(|(&key, _)| key).collect();
-    (keys(added), keys(removed))
-}
-
-fn port_elements(ports: &[u16]) -> Vec<Element> {
-    ports.iter().map(|port| Element::key(port.to_be_bytes().to_vec())).collect()
-}
-
-fn install(spec: &RulesSpec, queue: QueueExpression, last: &LastRules) -> Transaction {
+/// Everything but what the maps hold, in a new table that takes the place of one that is there already.
+fn install(spec: &RulesSpec, queue: QueueExpression) -> Transaction {
     let table = table_name(spec.queues);
     let mut transaction = Transaction::new();
     replace_table(&mut transaction, &table);
-    let of_families = FAMILIES.map(|family| [rewrite::nodes(family), ports(family), marks(family)]).concat();
-    for (number, set) in (1..).zip(of_families.iter().chain([&WATCHED])) {
+    let of_families = FAMILIES.map(|family| [rewrite::nodes(family), holders(family), marks(family)]);
+    for (number, set) in (1..).zip(of_families.as_flattened().iter().chain(&[OWNERS, WATCHED])) {
         set.add_to(&mut transaction, &table, number);
     }
     for chain in chains(spec, queue) {
         chain.add_to(&mut transaction, &table);
     }
-    for version in IpVersion::ALL {
-        let element = |(port, address): (&u16, SocketAddr)| Element {
-            key: port.to_be_bytes().to_vec(),
-            value: Some(address_bytes(&address)),
-        };
-        let elements: Vec<Element> = of(version, &last.ports).map(element).collect();
-        ports(family(version)).add_elements(&mut transaction, &table, &elements);
-    }
-    rewrite::add_nodes(&mut transaction, &table, &last.nodes.iter().copied().collect::<Vec<_>>());
     transaction
-}
-
-pub(super) fn family(version: IpVersion) -> Family {
-    match version {
-        IpVersion::V4 => Family::V4,
-        IpVersion::V6 => Family::V6,
-    }
-}
-
-/// The last table: where connections to each service port go.
-pub(super) fn ports(family: Family) -> Set {
-    let name = match family {
-        Family::V4 => "ports4",
-        Family::V6 => "ports6",
-    };
-    Set { name, key: DataType::Port, value: Some(DataType::Address(family)) }
-}
-
-/// Which address a verdict's mark means.
-fn marks(family: Family) -> Set {
-    let name = match family {
-        Family::V4 => "marks4",
-        Family::V6 => "marks6",
-    };
-    Set { name, key: DataType::Mark, value: Some(DataType::Address(family)) }
 }
 
 fn chains(spec: &RulesSpec, queue: QueueExpression) -> Vec<Chain> {
@@ -316,11 +237,11 @@ impl RuleWriter<'_> {
     }
 
     fn translations(&self) -> Vec<Rule> {
-        let rule = |(address, ports_of_side): (IpAddr, &RangeInclusive<u16>)| {
-            let (family, (label, matched)) = (Family::of(address), service(address, ports_of_side));
+        let rule = |(address, ports): (IpAddr, &RangeInclusive<u16>)| {
+            let (family, (label, matched)) = (Family::of(address), service(address, ports));
             let by_mark = matched.clone().translate_by_mark(family, marks(family).name);
-            let by_port = matched.translate_by_port(family, ports(family).name);
-            [(format!("translate {label} by mark"), by_mark), (format!("translate {label} by port"), by_port)]
+            let by_owner = matched.translate_by_owner(family, OWNERS.name, holders(family).name);
+            [(format!("translate {label} by mark"), by_mark), (format!("translate {label} by owner"), by_owner)]
         };
         self.address_and_ports().flat_map(rule).collect()
     }

@@ -65,6 +65,16 @@ impl DataType {
         }
     }
 
+    /// As nftables numbers them (`enum byteorder`).
+    fn byte_order(self) -> u32 {
+        const BYTEORDER_HOST_ENDIAN: u32 = 1;
+        const BYTEORDER_BIG_ENDIAN: u32 = 2;
+        match self {
+            Self::Mark => BYTEORDER_HOST_ENDIAN,
+            Self::Port | Self::Address(_) => BYTEORDER_BIG_ENDIAN,
+        }
+    }
+
     fn length(self) -> u32 {
         match self {
             Self::Port => 2,
@@ -97,12 +107,14 @@ impl Set {
         const NFTA_SET_DATA_TYPE: u16 = 6;
         const NFTA_SET_DATA_LEN: u16 = 7;
         const NFTA_SET_ID: u16 = 10;
+        const NFTA_SET_USERDATA: u16 = 13;
         let mut attributes = Attributes::new()
             .with_text(NFTA_SET_TABLE, table)
             .with_text(NFTA_SET_NAME, self.name)
             .with_u32(NFTA_SET_KEY_TYPE, self.key.number())
             .with_u32(NFTA_SET_KEY_LEN, self.key.length())
-            .with_u32(NFTA_SET_ID, number);
+            .with_u32(NFTA_SET_ID, number)
+            .with_bytes(NFTA_SET_USERDATA, &self.byte_orders());
         match self.value {
             Some(value) => {
                 attributes = attributes
@@ -118,6 +130,21 @@ impl Set {
             None => {}
         }
         transaction.push(format!("set {}", self.name), libc::NFT_MSG_NEWSET, NLM_F_CREATE, &attributes);
+    }
+
+    /// What `nft list ruleset` has to know of keys and values to show them; the kernel keeps it and does not look at it
+    /// (`enum nftnl_udata_set_types` of libnftnl).
+    fn byte_orders(&self) -> Vec<u8> {
+        const NFTNL_UDATA_SET_KEYBYTEORDER: u8 = 0;
+        const NFTNL_UDATA_SET_DATABYTEORDER: u8 = 1;
+        let of_data = self.value.map(|value| (NFTNL_UDATA_SET_DATABYTEORDER, value));
+        let mut userdata = Vec::new();
+        for (kind, data_type) in [(NFTNL_UDATA_SET_KEYBYTEORDER, self.key)].into_iter().chain(of_data) {
+            let order = data_type.byte_order().to_ne_bytes();
+            userdata.extend([kind, order.len() as u8]);
+            userdata.extend(order);
+        }
+        userdata
     }
 
     /// Adds elements, which must not be there.

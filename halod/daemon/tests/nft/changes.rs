@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use halod_core::plane::steer::{Changes, IpVersion, Mark};
+use halod_core::ids::{NodeId, Side};
+use halod_core::plane::steer::{Changes, IpVersion, Mark, Owner};
 
 /// The packet is of no connection that was answered.
 pub(crate) const NEW: u32 = 0x4845_0000;
@@ -18,7 +19,17 @@ pub(crate) fn mark(number: u16) -> Mark {
 
 /// Connections to this service port go there, without a decision.
 pub(crate) fn port_leads_to(port: u16, address: SocketAddr) -> Changes {
-    Changes { ports: [((IpVersion::of(&address), port), Some(address))].into(), ..Changes::default() }
+    let (owner, version) = (owner(port), IpVersion::of(&address));
+    Changes {
+        owners: [(port, Some(owner))].into(),
+        holders: [((version, owner), Some(address))].into(),
+        ..Changes::default()
+    }
+}
+
+/// Whom the connections to a service port are for: each has an id of its own here.
+pub(crate) fn owner(port: u16) -> Owner {
+    Owner { id: NodeId::new(port).unwrap(), side: if port < 9001 { Side::Browser } else { Side::App } }
 }
 
 /// The mark of this number means this address.

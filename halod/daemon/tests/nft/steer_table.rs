@@ -7,7 +7,7 @@ use halod::nft::{self, LastRules, Rules, SteerRules};
 use halod::queue::Queues;
 use halod_core::plane::steer::{Changes, IpVersion};
 
-use crate::changes::{mark_means, node, port_leads_to, watched};
+use crate::changes::{mark_means, node, owner, port_leads_to, watched};
 use crate::listener::Listener;
 use crate::loopback::{V4, V6, begin_connection, is_refused, listen};
 use crate::namespace::tables;
@@ -51,7 +51,13 @@ fn thousands_of_changes_are_one_transaction() {
     assert_eq!(read(), expected(1..5001));
 
     let all_but_one = Changes {
-        ports: all.ports.into_keys().filter(|&(_, port)| port != 4711).map(|key| (key, None)).collect(),
+        owners: all.owners.into_keys().filter(|&port| port != 4711).map(|key| (key, None)).collect(),
+        holders: all
+            .holders
+            .into_keys()
+            .filter(|(_, owner)| owner.id.number() != 4711)
+            .map(|key| (key, None))
+            .collect(),
         marks: all.marks.into_keys().map(|key| (key, None)).collect(),
         nodes: all.nodes.into_keys().filter(|node| node.port() != 4711).map(|key| (key, false)).collect(),
         watched: all.watched.into_keys().map(|key| (key, false)).collect(),
@@ -102,8 +108,11 @@ fn what_is_known_is_no_change() {
         rules.apply(node(at(V6, 1), is_there)).unwrap();
         rules.apply(watched(8001, is_there)).unwrap();
     }
-    let nowhere =
-        Changes { ports: [((IpVersion::V4, 8001), None), ((IpVersion::V6, 8001), None)].into(), ..Changes::default() };
+    let nowhere = Changes {
+        owners: [(8001, None)].into(),
+        holders: port_leads_to(8001, at(V4, 2)).holders.into_keys().map(|place| (place, None)).collect(),
+        ..Changes::default()
+    };
     rules.apply(nowhere.clone()).unwrap();
     rules.apply(nowhere).unwrap();
     assert_eq!(read(), LastRules::default());
@@ -183,8 +192,12 @@ fn read() -> LastRules {
 }
 
 fn last(ports: &[(u16, SocketAddr)], nodes: &[SocketAddr]) -> LastRules {
-    let place = |&(port, to): &(u16, SocketAddr)| ((IpVersion::of(&to), port), to);
-    LastRules { ports: ports.iter().map(place).collect(), nodes: nodes.iter().copied().collect() }
+    let holder = |&(port, to): &(u16, SocketAddr)| ((IpVersion::of(&to), owner(port)), to);
+    LastRules {
+        owners: ports.iter().map(|&(port, _)| (port, owner(port))).collect(),
+        holders: ports.iter().map(holder).collect(),
+        nodes: nodes.iter().copied().collect(),
+    }
 }
 
 fn at(ip: IpAddr, port: u16) -> SocketAddr {

@@ -93,7 +93,7 @@ impl Netfilter {
             None if !is_syn => return Verdict::Drop,
             None => {
                 let flow = FlowKey { client: source, service: destination };
-                let Some(node) = node(&self.rules, destination, mark) else { return Verdict::Accept };
+                let Some(node) = self.node(destination, mark) else { return Verdict::Accept };
                 self.conntrack.begin(now, flow, node, self.own_address(node));
                 self.attached = Some((flow, Direction::Original));
             }
@@ -134,7 +134,7 @@ impl Netfilter {
             let Some(mark) = transmit.mark else { return Some(transmit.packet) };
             let Ok(Packet::Tcp(mut tcp)) = Packet::parse(&mut transmit.packet) else { continue };
             let flow = FlowKey { client: tcp.source(), service: tcp.destination() };
-            let Some(node) = node(&self.rules, flow.service, Some(mark)) else { continue };
+            let Some(node) = self.node(flow.service, Some(mark)) else { continue };
             self.conntrack.begin(now, flow, node, self.own_address(node));
             let peer = self.conntrack.connection(flow).peer;
             translate(&mut tcp, peer, node);
@@ -173,6 +173,16 @@ impl Netfilter {
         }
     }
 
+    /// Where a connection goes: as its mark says, and without one as the last table does.
+    fn node(&self, service: SocketAddr, mark: Option<Mark>) -> Option<SocketAddr> {
+        let version = IpVersion::of(&service);
+        if let Some(mark) = mark {
+            return self.rules.marks.get(&(version, mark)).copied();
+        }
+        let owner = *self.rules.owners.get(&service.port())?;
+        self.rules.holders.get(&(version, owner)).copied()
+    }
+
     fn own_address(&self, node: SocketAddr) -> Option<IpAddr> {
         let own = addresses::router(Segment::Lan);
         self.masquerade.then_some(if node.is_ipv4() { own.v4 } else { own.v6 })
@@ -182,15 +192,6 @@ impl Netfilter {
 /// As good as the hash by which the kernel distributes them.
 fn is_in_first_half(flow: &FlowKey) -> bool {
     flow.client.port().is_multiple_of(2)
-}
-
-/// Where a connection goes: as its mark says, and without one as the last table does.
-fn node(rules: &Known, service: SocketAddr, mark: Option<Mark>) -> Option<SocketAddr> {
-    let version = IpVersion::of(&service);
-    match mark {
-        Some(mark) => rules.marks.get(&(version, mark)).copied(),
-        None => rules.ports.get(&(version, service.port())).copied(),
-    }
 }
 
 /// Whether the kernel takes a segment that belongs to no connection for invalid, not for the middle of one.

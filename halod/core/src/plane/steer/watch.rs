@@ -14,8 +14,6 @@ impl Steer {
         if before.map(|owner| owner.session) == after.map(|owner| owner.session) {
             return;
         }
-        let ports = Side::ALL.map(|side| (side, self.services.ports.port(side, route)));
-        self.changes.direct(ports, after.map(|owner| &**owner));
         if let Some(after) = after {
             // It has returned: what is at this node is in order again, but for what was ended meanwhile.
             let (mut flows, session) = (Vec::new(), after.session);
