@@ -48,7 +48,10 @@ impl Drains {
         let drain = self.by_route.get_mut(&route).filter(|drain| drain.epoch == epoch)?;
         drain.open.extend(conns);
         drain.all_named |= last;
-        self.take_over().pop()
+        if !drain.is_over() {
+            return None;
+        }
+        self.by_route.remove(&route).map(|drain| (route, drain.epoch))
     }
 
     /// A connection has ended. Returns the moves of which it was the last.
