@@ -13,6 +13,7 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::prctl::set_timerslack;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::socket::{self, Backlog};
 use nix::sys::time::TimeSpec;
 use serde::de::DeserializeOwned;
 
@@ -97,6 +98,8 @@ where
             // std sets SO_REUSEADDR.
             let listener = TcpListener::bind(address)
                 .map_err(|error| io::Error::new(error.kind(), format!("listen on {address}: {error}")))?;
+            // All browsers of a lost node may come at once. std has room for 128, and the kernel drops the others' SYNs.
+            socket::listen(&listener, Backlog::MAXALLOWABLE)?;
             let is_last = listeners.len() + 1 == listen.len();
             let listener = if is_last { descriptors::to_the_top(listener.into()).into() } else { listener };
             listener.set_nonblocking(true)?;
