@@ -1,4 +1,4 @@
-//! The table that a former daemon left in the kernel, read backwards: who held which node id.
+//! The table that a former daemon left in the kernel: who held which node id.
 //!
 //! The kernel's rules know which id owns the route of each service port, and where its holder serves. That has to be a table of
 //! N and M: what another config has left, or another hand, is none.
@@ -24,7 +24,7 @@ pub struct LastTable {
 }
 
 /// Where a node served that held an id. Its name the kernel does not know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastHolder {
     /// Browsers.
     pub browser: Endpoints,
@@ -33,8 +33,8 @@ pub struct LastHolder {
 }
 
 impl LastTable {
-    /// Reads the table from who owned the route of each service port, and where the holder of each id served. `None` if that is no
-    /// table of these service ports: the config was another, or there was no node.
+    /// Reads the table from whom the connections to each service port were for, and where those went. `None` if that is no table
+    /// of these service ports: the config was another, or there was no node.
     pub fn read(
         ports: &ServicePorts,
         owners: &BTreeMap<u16, Owner>,
@@ -62,6 +62,10 @@ impl LastTable {
             let [browser, app] = Side::ALL.map(|side| endpoints(Owner { id: NodeId::from_index(index), side }));
             Some(LastHolder { browser: browser?, app: app? })
         };
-        Some(Self { holders: (0..count).map(holder).collect::<Option<_>>()?, nodes })
+        let holders: Vec<LastHolder> = (0..count).map(holder).collect::<Option<_>>()?;
+        // No two nodes have the same address.
+        let addresses = || holders.iter().flat_map(|holder| holder.browser.iter().chain(holder.app.iter()));
+        let are_distinct = addresses().collect::<BTreeSet<_>>().len() == addresses().count();
+        are_distinct.then_some(Self { holders, nodes })
     }
 }

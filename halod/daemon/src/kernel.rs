@@ -1,5 +1,6 @@
 //! What the kernel does for the data plane: its rules, and what it tracks. Follows what the plane decides.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::future::pending;
 use std::io;
@@ -53,10 +54,9 @@ impl Kernel {
         }
         let (rules, last) = take_over(&spec, &config.ports)?;
         // Its settings are there when a rule makes use of it.
-        let conntrack = Conntrack::open().context("connection tracking cannot be reached");
         let services = Services { ports: config.ports, addresses: config.addresses.clone() };
-        let (conntrack, has_flows) = match conntrack.and_then(|conntrack| conntrack.probe(&services)) {
-            Ok(probed) => probed,
+        let (conntrack, has_flows) = match reach_conntrack(&services) {
+            Ok(reached) => reached,
             Err(error) => {
                 rules.remove()?;
                 return Err(error);
@@ -170,10 +170,17 @@ fn take_over(spec: &RulesSpec, ports: &ServicePorts) -> anyhow::Result<(SteerRul
     });
     let last = LastTable::read(ports, &left.owners, &left.holders, left.nodes.clone());
     if last.is_none() && !left.owners.is_empty() {
-        tracing::warn!("a former daemon had other service ports; its flows are not known here");
+        tracing::warn!("a former daemon had other service ports: its table is dropped");
     }
     let kept = if last.is_some() { left } else { LastRules::default() };
     Ok((SteerRules::install(spec, kept)?, last))
+}
+
+/// Connection tracking, and whether it has connections to the services.
+fn reach_conntrack(services: &Services) -> anyhow::Result<(Conntrack, bool)> {
+    let mut conntrack = Conntrack::open().context("connection tracking cannot be reached")?;
+    let has_flows = conntrack.has_flows(services)?;
+    Ok((conntrack, has_flows))
 }
 
 /// The rules that a config wants.
@@ -213,10 +220,14 @@ fn apply(rules: &mut SteerRules, plane: &SharedPlane) {
 }
 
 impl Conntrack {
-    /// Sees whether it answers, and whether there are connections to the services.
-    fn probe(mut self, services: &Services) -> anyhow::Result<(Self, bool)> {
-        let answer = self.entries(|flow| services.locate(flow.service).is_some());
-        let has_flows = !answer.context("connection tracking does not answer")?.is_empty();
-        Ok((self, has_flows))
+    /// Whether there are connections to the services, of which there may be very many.
+    fn has_flows(&mut self, services: &Services) -> anyhow::Result<bool> {
+        let has_flows = Cell::new(false);
+        let see = |flow: &FlowKey| {
+            has_flows.set(has_flows.get() || services.locate(flow.service).is_some());
+            false
+        };
+        self.entries(see).context("connection tracking does not answer")?;
+        Ok(has_flows.get())
     }
 }

@@ -243,8 +243,9 @@ impl Expressions {
         self.meta(libc::NFT_META_MARK).look_up(map, REGISTER, Some(REGISTER)).translate_destination(family)
     }
 
-    /// `meta mark set tcp dport map @OWNERS dnat to meta mark map @HOLDERS`: only if the port has an owner, and that a holder. By way
-    /// of the mark, for `nft list ruleset` cannot print what goes from map to map by itself (nftables 1.0.6 aborts).
+    /// `meta mark set tcp dport map @OWNERS dnat to meta mark map @HOLDERS`: only if the port has an owner, and that a holder.
+    /// By way of the mark, which stays, for `nft list ruleset` cannot print a lookup of what another has found (nftables
+    /// 1.0.6 aborts).
     pub(super) fn translate_by_owner(self, family: Family, owners: &str, holders: &str) -> Self {
         let owner = self.load_port(End::Destination, REGISTER).look_up(owners, REGISTER, Some(REGISTER));
         owner.become_mark().translate_by_mark(family, holders)

@@ -51,7 +51,8 @@ pub(super) fn family(version: IpVersion) -> Family {
     }
 }
 
-/// An owner as a mark: these bits, ASCII "HF", and twice the id, with one more for the side of apps.
+/// An owner as a mark: these bits, ASCII "HF", and twice the id, with one more for the side of apps. There is room for it: an id owns
+/// a route at least, a route has two ports, and so no id is above 32,767. The marks of verdicts are "HD" ([`Mark`]).
 const OWNER: u32 = 0x4846_0000;
 
 /// Writes what has changed beyond what is `known`.
@@ -121,4 +122,23 @@ pub(super) fn owner(bytes: &[u8]) -> Option<Owner> {
     let number = u16::try_from(u32::from_ne_bytes(bytes.try_into().ok()?).checked_sub(OWNER)?).ok()?;
     let side = if number & 1 == 0 { Side::Browser } else { Side::App };
     Some(Owner { id: NodeId::new(number >> 1)?, side })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_owner_is_read_as_it_was_written() {
+        for id in [1, 2, 4711, 32_767] {
+            for side in Side::ALL {
+                let written = Owner { id: NodeId::new(id).unwrap(), side };
+                assert_eq!(owner(&owner_bytes(&written)), Some(written));
+            }
+        }
+        for number in [0, OWNER - 1, OWNER, OWNER + 1, OWNER + 0x1_0000] {
+            assert_eq!(owner(&number.to_ne_bytes()), None, "{number:#x}");
+        }
+        assert_eq!(owner(&[0; 3]), None);
+    }
 }

@@ -17,14 +17,21 @@ pub(crate) fn mark(number: u16) -> Mark {
     serde_json::from_value((Mark::PREFIX | u32::from(number)).into()).unwrap()
 }
 
-/// Connections to this service port go there, without a decision.
+/// Connections to this service port go there, without a decision. Each port has an owner of its own.
 pub(crate) fn port_leads_to(port: u16, address: SocketAddr) -> Changes {
-    let (owner, version) = (owner(port), IpVersion::of(&address));
-    Changes {
-        owners: [(port, Some(owner))].into(),
-        holders: [((version, owner), Some(address))].into(),
-        ..Changes::default()
-    }
+    let mut changes = port_is_of(port, owner(port));
+    changes.extend(holder_is_at(owner(port), address));
+    changes
+}
+
+/// Connections to this service port are for `owner`, without a decision.
+pub(crate) fn port_is_of(port: u16, owner: Owner) -> Changes {
+    Changes { owners: [(port, Some(owner))].into(), ..Changes::default() }
+}
+
+/// The holder of an id has this address.
+pub(crate) fn holder_is_at(owner: Owner, address: SocketAddr) -> Changes {
+    Changes { holders: [((IpVersion::of(&address), owner), Some(address))].into(), ..Changes::default() }
 }
 
 /// Whom the connections to a service port are for: each has an id of its own here.

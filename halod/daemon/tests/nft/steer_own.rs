@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 
 use halod::nft::{LastRules, OWN_MARK, RulesSpec, SteerRules};
 
-use crate::changes::{NEW, mark, mark_means, port_leads_to};
+use crate::changes::{NEW, holder_is_at, mark, mark_means, owner, port_is_of, port_leads_to};
 use crate::listener::{Decision, Hook, Listener};
 use crate::loopback::{PATIENCE, V4, V6, begin_connection, is_refused, listen, listen_at};
 use crate::router::{HOSTS, Router};
@@ -19,6 +19,7 @@ pub(crate) const TESTS: &[Test] = &[
         a_connection_of_this_host_comes_to_the_node_of_its_mark,
     ),
     ("a_connection_of_this_host_without_a_daemon", a_connection_of_this_host_without_a_daemon),
+    ("the_ports_of_an_owner_lead_to_whoever_holds_its_id", the_ports_of_an_owner_lead_to_whoever_holds_its_id),
     ("what_has_the_daemons_mark_passes", what_has_the_daemons_mark_passes),
     ("what_no_node_serves_is_not_masqueraded", what_no_node_serves_is_not_masqueraded),
 ];
@@ -67,6 +68,35 @@ fn a_connection_of_this_host_without_a_daemon() {
         let node = node(address, 1);
         rules.apply(port_leads_to(9001, node.local_addr().unwrap())).unwrap();
         meet(begin_connection(0, None, (address, 9001)).into(), &node, (address, 9001));
+    }
+}
+
+fn the_ports_of_an_owner_lead_to_whoever_holds_its_id() {
+    for address in [V4, V6] {
+        let Net { listener, mut rules, .. } = Net::new();
+        drop(listener);
+        let nodes = [1, 2].map(|number| node(address, number));
+        let [first, second] = [1, 2].map(owner);
+        for (owner, node) in [(first, &nodes[0]), (second, &nodes[1])] {
+            rules.apply(holder_is_at(owner, node.local_addr().unwrap())).unwrap();
+        }
+        let lead_to = |expected: [usize; 3]| {
+            for (port, number) in (8001..).zip(expected) {
+                let to = (address, port);
+                meet(begin_connection(0, None, to).into(), &nodes[number - 1], to);
+            }
+        };
+        for (port, owner) in [(8001, first), (8002, first), (8003, second)] {
+            rules.apply(port_is_of(port, owner)).unwrap();
+        }
+        lead_to([1, 1, 2]);
+        // One of its routes returns, and then another node takes over that id.
+        rules.apply(port_is_of(8002, second)).unwrap();
+        lead_to([1, 2, 2]);
+        rules.apply(holder_is_at(second, nodes[0].local_addr().unwrap())).unwrap();
+        lead_to([1, 1, 1]);
+        rules.apply(port_is_of(8002, owner(3))).unwrap();
+        assert!(is_refused(0, (address, 8002)), "nobody holds this id");
     }
 }
 

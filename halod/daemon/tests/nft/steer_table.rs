@@ -40,7 +40,7 @@ fn thousands_of_changes_are_one_transaction() {
         let ports: Vec<_> = addresses.iter().map(|&address| (address.port(), address)).collect();
         last(&ports, &addresses)
     };
-    // One of them is refused, for its port is there already. So none is taken.
+    // One of them is refused, for another holder is there already. So none is taken.
     let mut rules = install();
     install().apply(port_leads_to(5000, at(V6, 1))).unwrap();
     rules.apply(all.clone()).unwrap_err();

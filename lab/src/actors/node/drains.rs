@@ -51,20 +51,14 @@ impl Drains {
         if !drain.is_over() {
             return None;
         }
-        self.by_route.remove(&route).map(|drain| (route, drain.epoch))
+        self.by_route.remove(&route);
+        Some((route, epoch))
     }
 
     /// A connection has ended. Returns the moves of which it was the last.
     pub(super) fn ended(&mut self, conn: ConnId) -> Vec<(RouteId, Epoch)> {
-        let mut last_of_one = false;
-        for drain in self.by_route.values_mut() {
-            last_of_one |= drain.open.remove(&conn) && drain.is_over();
-        }
-        if last_of_one { self.take_over() } else { Vec::new() }
-    }
-
-    fn take_over(&mut self) -> Vec<(RouteId, Epoch)> {
-        self.by_route.extract_if(.., |_, drain| drain.is_over()).map(|(route, drain)| (route, drain.epoch)).collect()
+        let over = self.by_route.extract_if(.., |_, drain| drain.open.remove(&conn) && drain.is_over());
+        over.map(|(route, drain)| (route, drain.epoch)).collect()
     }
 }
 
@@ -100,6 +94,16 @@ mod tests {
         let mut drains = draining();
         assert_eq!(drains.name(route(), EPOCH, &[], true), Some((route(), EPOCH)));
         assert_eq!(drains.name(route(), EPOCH, &[], true), None);
+    }
+
+    #[test]
+    fn the_end_of_one_drain_is_none_of_another() {
+        let mut drains = draining();
+        let other = RouteId::new(4).unwrap();
+        drains.begin(other, EPOCH);
+        assert_eq!(drains.name(other, EPOCH, &[ConnId(1)], true), None);
+        assert_eq!(drains.name(route(), EPOCH, &[], true), Some((route(), EPOCH)));
+        assert_eq!(drains.ended(ConnId(1)), [(other, EPOCH)]);
     }
 
     #[test]

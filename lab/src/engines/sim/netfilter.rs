@@ -176,11 +176,9 @@ impl Netfilter {
     /// Where a connection goes: as its mark says, and without one as the last table does.
     fn node(&self, service: SocketAddr, mark: Option<Mark>) -> Option<SocketAddr> {
         let version = IpVersion::of(&service);
-        if let Some(mark) = mark {
-            return self.rules.marks.get(&(version, mark)).copied();
-        }
-        let owner = *self.rules.owners.get(&service.port())?;
-        self.rules.holders.get(&(version, owner)).copied()
+        let by_mark = mark.and_then(|mark| self.rules.marks.get(&(version, mark)));
+        let by_owner = || self.rules.holders.get(&(version, *self.rules.owners.get(&service.port())?));
+        by_mark.or_else(by_owner).copied()
     }
 
     fn own_address(&self, node: SocketAddr) -> Option<IpAddr> {

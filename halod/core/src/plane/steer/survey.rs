@@ -33,7 +33,7 @@ pub struct Entry {
 
 /// Whose an address is, and whose it was: an address may change hands before the former one's flows were seen.
 #[derive(Debug, Clone, Copy, Default)]
-struct Holders {
+struct Occupants {
     member: Option<SessionId>,
     /// With the first routing without it.
     departed: Option<(u64, SessionId)>,
@@ -55,11 +55,11 @@ impl Steer {
     /// that nobody had answered may be established by now; the kernel is asked `again` for that one, in case its SYN is
     /// sent to another node.
     pub fn relevant(&self, answer: Vec<Entry>, mut again: impl FnMut(FlowKey) -> Option<Entry>) -> Vec<Entry> {
-        let holders = self.holders();
+        let occupants = self.occupants();
         let matters = |entry: &Entry| {
             let is_moved = || {
                 let (_, route) = self.services.locate(entry.flow.service)?;
-                self.whose(&holders, entry, route)
+                self.whose(&occupants, entry, route)
             };
             is_moved().is_some() || self.flows.sent_by_client(entry.flow.client, entry.flow.service).is_some()
         };
@@ -73,11 +73,11 @@ impl Steer {
     /// These are the [relevant](Steer::relevant) connections, each as it was at some time since [`Steer::ask`]. Those of moved
     /// routes become flows here, and so do those of nodes that are gone, which the kernel then has to forget.
     pub fn survey(&mut self, now: Instant, entries: &[Entry]) {
-        let holders = self.holders();
+        let occupants = self.occupants();
         let mut unanswered = Vec::new();
         for entry in entries {
             let Some((side, route)) = self.services.locate(entry.flow.service) else { continue };
-            let Some((session, is_gone)) = self.whose(&holders, entry, route) else { continue };
+            let Some((session, is_gone)) = self.whose(&occupants, entry, route) else { continue };
             if is_gone {
                 if !mutant!(LostFlowsTracked) {
                     self.deletions.push_back(entry.flow);
@@ -94,7 +94,7 @@ impl Steer {
                     // By the node, it may be, and nobody sends an RST again that is lost, nor a dead node its FIN.
                     Progress::Closed | Progress::Reset => self.endings.watch(now, (entry.flow, Sender::Client)),
                     // Another process serves the address, and may have answered before it was known of.
-                    Progress::SynReceived | Progress::Established if holders[&entry.node].member.is_some() => {
+                    Progress::SynReceived | Progress::Established if occupants[&entry.node].member.is_some() => {
                         self.endings.watch(now, (entry.flow, Sender::Node));
                     }
                     Progress::SynReceived | Progress::Established => {}
@@ -117,32 +117,32 @@ impl Steer {
         }
     }
 
-    fn holders(&self) -> BTreeMap<SocketAddr, Holders> {
-        let mut holders: BTreeMap<SocketAddr, Holders> = BTreeMap::new();
+    fn occupants(&self) -> BTreeMap<SocketAddr, Occupants> {
+        let mut occupants: BTreeMap<SocketAddr, Occupants> = BTreeMap::new();
         for member in self.routing.members.values() {
             for address in member.service_addresses() {
-                holders.entry(address).or_default().member = Some(member.session);
+                occupants.entry(address).or_default().member = Some(member.session);
             }
         }
         for Departed { member, publication, question, .. } in self.departed.values() {
             for address in member.service_addresses() {
-                let holders = holders.entry(address).or_default();
-                if holders.member.is_none() || !self.questions.is_answered(*question) {
-                    holders.departed = Some((*publication, member.session));
+                let occupants = occupants.entry(address).or_default();
+                if occupants.member.is_none() || !self.questions.is_answered(*question) {
+                    occupants.departed = Some((*publication, member.session));
                 }
             }
         }
-        holders
+        occupants
     }
 
     /// The registration that an entry belongs to and whether it is gone, if its flow needs any attention.
     fn whose(
         &self,
-        holders: &BTreeMap<SocketAddr, Holders>,
+        occupants: &BTreeMap<SocketAddr, Occupants>,
         entry: &Entry,
         route: RouteId,
     ) -> Option<(SessionId, bool)> {
-        let Holders { member, departed } = *holders.get(&entry.node)?;
+        let Occupants { member, departed } = *occupants.get(&entry.node)?;
         match (departed, member) {
             (Some((publication, node)), _) if !self.recent.is_since(publication, entry.flow) => Some((node, true)),
             (_, member) => member.filter(|&node| self.is_elsewhere(route, node)).map(|node| (node, false)),
