@@ -11,7 +11,7 @@ use anyhow::Context;
 use halod_core::flow::FlowKey;
 use halod_core::ids::Side;
 use halod_core::last_table::LastTable;
-use halod_core::plane::steer::Entry;
+use halod_core::plane::steer::{Changes, Entry};
 use halod_core::plane::{PlaneKind, Steer};
 use halod_core::routing::Routing;
 use halod_core::service::{ServicePorts, Services};
@@ -68,7 +68,8 @@ impl Kernel {
     }
 
     /// Puts a routing into force, in the plane and in the kernel. When that was, is a time behind the plane's lock: what was
-    /// decided about before has an earlier one.
+    /// decided about before has an earlier one. Nobody decides by the former routing from then on; what was decided by it is gone
+    /// when this returns, unless nothing but suspects has changed.
     pub(crate) fn publish(&mut self, clock: Clock, plane: &SharedPlane, routing: Arc<Routing>) {
         match self {
             // The kernel learns a node's addresses before the first packet can go there, and forgets them some time after the
@@ -78,8 +79,8 @@ impl Kernel {
                 report(rules.add_nodes(members()));
                 let masquerades =
                     masquerades.as_mut().map(|known| known.towards(&members().collect())).unwrap_or_default();
-                let mut plane = plane.at_rest();
-                plane.publish(clock.now(), routing, masquerades);
+                plane.lock().publish(clock.now(), routing, masquerades);
+                drop(plane.at_rest());
             }
             // No verdict has a mark that the kernel does not know yet. It takes its time for a change, and packets do not wait
             // for that.
@@ -88,10 +89,13 @@ impl Kernel {
                     steer.prepare(&routing);
                 }
                 apply(rules, plane);
-                let mut locked = plane.at_rest();
-                locked.publish(clock.now(), routing, [].into());
-                drop(locked);
-                apply(rules, plane);
+                plane.lock().publish(clock.now(), routing, [].into());
+                let changes = take_changes(plane);
+                if !changes.is_empty() {
+                    // Packets with marks that the rules are about to forget.
+                    drop(plane.at_rest());
+                }
+                tell(rules, changes);
             }
         }
     }
@@ -212,8 +216,15 @@ fn deletions(steer: &mut Steer) -> Vec<FlowKey> {
     std::iter::from_fn(|| steer.poll_deletion()).collect()
 }
 
+fn take_changes(plane: &SharedPlane) -> Changes {
+    plane.lock().as_steer().map(Steer::take_changes).unwrap_or_default()
+}
+
 fn apply(rules: &mut SteerRules, plane: &SharedPlane) {
-    let Some(changes) = plane.lock().as_steer().map(Steer::take_changes) else { return };
+    tell(rules, take_changes(plane));
+}
+
+fn tell(rules: &mut SteerRules, changes: Changes) {
     if let Err(error) = rules.apply(changes) {
         tracing::error!(%error, "the kernel did not take a change of the rules; it is tried again");
     }
