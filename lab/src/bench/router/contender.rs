@@ -47,7 +47,7 @@ impl Contender {
     };
 
     /// All of them, as they are told.
-    pub const ALL: [Contender; 7] = [
+    pub const ALL: [Contender; 8] = [
         Contender { name: PLAIN, obstacle: |_| Ok(None), start: |_| Ok(Box::new(kernel::Forwarding(Target::SERVER))) },
         Contender { name: NFT_DNAT, obstacle: kernel::nft_obstacle, start: kernel::start_nft },
         Contender { name: HAPROXY, obstacle: proxy::haproxy_obstacle, start: proxy::start_haproxy },
@@ -55,13 +55,18 @@ impl Contender {
         Contender { name: "bare-queue", obstacle: |_| Ok(None), start: bare::start },
         Contender {
             name: HALOD_REWRITE,
-            obstacle: |setting| halod::obstacle(setting, "rewrite"),
-            start: |setting| halod::start(setting, "rewrite"),
+            obstacle: |setting| halod::obstacle(setting, halod::Mode::Rewrite),
+            start: |setting| halod::start(setting, halod::Mode::Rewrite),
         },
         Contender {
             name: HALOD_STEER,
-            obstacle: |setting| halod::obstacle(setting, "steer"),
-            start: |setting| halod::start(setting, "steer"),
+            obstacle: |setting| halod::obstacle(setting, halod::Mode::Steer),
+            start: |setting| halod::start(setting, halod::Mode::Steer),
+        },
+        Contender {
+            name: "halod-every-packet",
+            obstacle: |setting| halod::obstacle(setting, halod::Mode::SteerEveryPacket),
+            start: |setting| halod::start(setting, halod::Mode::SteerEveryPacket),
         },
     ];
 

@@ -13,6 +13,15 @@ use crate::bench::router::setting::{CONTROL, Setting, Target};
 use crate::engines::kernel::daemon::SUBCOMMAND;
 use crate::engines::kernel::process::command;
 
+/// How it is configured.
+#[derive(Clone, Copy)]
+pub(super) enum Mode {
+    Rewrite,
+    Steer,
+    /// `steer`, whose established flows pass through the daemon too.
+    SteerEveryPacket,
+}
+
 /// The daemon and its node.
 struct Halod {
     daemon: Service,
@@ -35,23 +44,22 @@ impl Router for Halod {
 }
 
 /// Where the system lacks what a plane needs, the daemon takes another one, and says so.
-pub(super) fn obstacle(setting: &Setting, plane: &str) -> anyhow::Result<Option<String>> {
-    let halod = Halod::start(setting, plane)?;
+pub(super) fn obstacle(setting: &Setting, mode: Mode) -> anyhow::Result<Option<String>> {
+    let halod = Halod::start(setting, mode)?;
     let other = halod.daemon.log().lines().find(|line| line.contains("the plane `")).map(str::to_owned);
     halod.end()?;
     Ok(other)
 }
 
-/// `plane` is what the config calls it.
-pub(super) fn start<'a>(setting: &'a Setting, plane: &str) -> anyhow::Result<Box<dyn Router + 'a>> {
-    Ok(Box::new(Halod::start(setting, plane)?))
+pub(super) fn start(setting: &Setting, mode: Mode) -> anyhow::Result<Box<dyn Router + '_>> {
+    Ok(Box::new(Halod::start(setting, mode)?))
 }
 
 impl Halod {
-    fn start(setting: &Setting, plane: &str) -> anyhow::Result<Self> {
+    fn start(setting: &Setting, mode: Mode) -> anyhow::Result<Self> {
         let mut halod = command(&setting.router, "/proc/self/exe")?;
         halod.args([SUBCOMMAND, "run", "--config", "-"]);
-        let mut daemon = Service::start("halod", halod, &config(plane), &setting.folder)?;
+        let mut daemon = Service::start("halod", halod, &config(mode), &setting.folder)?;
         daemon.await_ready(|| Ok(setting.router.run(|| TcpStream::connect(CONTROL))?.is_ok()))?;
         let node = Registrar::register(&setting.server, CONTROL, Target::SERVER.web, Target::SERVER.bulk)?;
         Ok(Self { daemon, _node: node })
@@ -64,7 +72,12 @@ impl Halod {
 }
 
 /// Heartbeats are rare and may be late: it is the packet path that is measured.
-fn config(plane: &str) -> String {
+fn config(mode: Mode) -> String {
+    let (plane, every_packet) = match mode {
+        Mode::Rewrite => ("rewrite", false),
+        Mode::Steer => ("steer", false),
+        Mode::SteerEveryPacket => ("steer", true),
+    };
     let Target { web, bulk } = Target::SERVICE;
     format!(
         "[router]\n\
@@ -74,6 +87,7 @@ fn config(plane: &str) -> String {
          app_ports = \"{bulk}-{bulk}\"\n\
          control = [\"{CONTROL}\"]\n\
          plane = \"{plane}\"\n\
+         every_packet = {every_packet}\n\
          [cluster]\n\
          reserve = 0\n\
          heartbeat = \"1s\"\n\
