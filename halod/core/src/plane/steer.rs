@@ -210,7 +210,9 @@ impl Steer {
     pub fn end(&mut self, now: Instant, key: FlowKey, toward: Toward) {
         let Some(notices) = self.endings.end(now, &mut self.flows, key, toward) else { return };
         self.counters.ended += 1;
-        if self.is_at_member(key) {
+        // Its SYN may come again, and is none that the kernel has pinned then.
+        let is_recent = self.recent.take(key).is_some();
+        if is_recent || self.is_at_member(key) {
             self.deletions.push_back(key);
         }
         self.transmits.extend(notices.into_iter().map(Transmit::from));

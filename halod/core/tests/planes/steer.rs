@@ -179,6 +179,26 @@ fn a_change_names_what_is_different_and_no_more() {
 }
 
 #[test]
+fn a_syn_that_comes_again_after_its_flow_was_ended_is_of_another_connection() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.send(Tracking::New, CLIENT, TO_N1, SYN), "0x48440000");
+    bench.own(&[2, 2, 2, 2], &[1, 2]);
+    bench.survey(&[entry(TO_N1, N1, Progress::SynSent)]);
+    // It leaves, and its flows are ended before the kernel was asked again.
+    bench.own(&[2, 2, 2, 2], &[9, 2]);
+    bench.plane.end(bench.now, flow(CLIENT, TO_N1), Toward::Both);
+    assert_eq!(bench.deletions(), [flow(CLIENT, TO_N1)]);
+    // Another registration has the address, and the client tries again.
+    let mut again = member(3);
+    again.browser = member(1).browser;
+    again.app = member(1).app;
+    bench.publish(routing(&[1, 1, 1, 1], vec![again]));
+    bench.send(Tracking::New, CLIENT, TO_N1, SYN);
+    bench.survey(&[entry(TO_N1, N1, Progress::Established)]);
+    assert_eq!((bench.deletions(), bench.plane.flow_count()), (vec![], 0));
+}
+
+#[test]
 fn a_node_that_takes_over_an_id_changes_no_owner() {
     let mut bench = Bench::new();
     bench.plane.take_changes();

@@ -79,6 +79,8 @@ impl Steer {
             let Some((side, route)) = self.services.locate(entry.flow.service) else { continue };
             let Some((session, is_gone)) = self.whose(&occupants, entry, route) else { continue };
             if is_gone {
+                // If it comes again it is decided about like any other.
+                let syn = self.recent.take(entry.flow);
                 if !mutant!(LostFlowsTracked) {
                     self.deletions.push_back(entry.flow);
                 }
@@ -86,7 +88,7 @@ impl Steer {
                     Progress::SynSent => {
                         self.flows.remove(entry.flow.client, entry.flow.service);
                         if !mutant!(UnansweredSynsForgotten) {
-                            unanswered.extend(self.recent.take(entry.flow));
+                            unanswered.extend(syn);
                         }
                         continue;
                     }
