@@ -88,7 +88,7 @@ pub fn run(plan: &Plan, mut progress: impl FnMut(&str)) -> anyhow::Result<Report
             quiet.add_pause(pause()?);
             let sample = turn(*contender, &setting, plan.seconds, || progress(contender.name));
             let sample = sample.with_context(|| contender.name)?;
-            quiet.add_stolen(sample.stolen_share);
+            quiet.add_stolen(sample.stolen);
             outcome.samples.push(sample);
         }
     }

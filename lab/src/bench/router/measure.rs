@@ -18,6 +18,10 @@ pub enum Measure {
     P50,
     /// How long 99 in 100 of them take at most, in microseconds.
     P99,
+    /// How long half of the requests take at most where nobody waits for a processor, in microseconds.
+    LightP50,
+    /// How long 99 in 100 of those take at most, in microseconds.
+    LightP99,
     /// Payload that arrives at the server in a second, in units of 10^9 bits.
     BulkGbitS,
     /// Processor seconds of the router, for 10^9 bytes of bulk.
@@ -36,11 +40,18 @@ pub enum Measure {
 
 impl Measure {
     /// Loads that a contender's measures come from.
-    pub(super) const LOADS: usize = 3;
+    pub(super) const LOADS: usize = 4;
 
     /// How fast a contender is.
-    pub const SPEED: [Measure; 5] =
-        [Measure::ConnsPerS, Measure::ReqsPerS, Measure::P50, Measure::P99, Measure::BulkGbitS];
+    pub const SPEED: [Measure; 7] = [
+        Measure::ConnsPerS,
+        Measure::ReqsPerS,
+        Measure::P50,
+        Measure::P99,
+        Measure::LightP50,
+        Measure::LightP99,
+        Measure::BulkGbitS,
+    ];
 
     /// What that costs.
     pub const COST: [Measure; 6] = [
@@ -59,6 +70,8 @@ impl Measure {
             Measure::ReqsPerS => "reqs_per_s",
             Measure::P50 => "p50_us",
             Measure::P99 => "p99_us",
+            Measure::LightP50 => "light_p50_us",
+            Measure::LightP99 => "light_p99_us",
             Measure::BulkGbitS => "bulk_gbit_s",
             Measure::RouterPerGb => "cpu_s_per_gb",
             Measure::RouterPerMillion => "cpu_s_per_million_requests",
@@ -76,6 +89,8 @@ impl Measure {
             Measure::ReqsPerS => "requests/s",
             Measure::P50 => "p50 us",
             Measure::P99 => "p99 us",
+            Measure::LightP50 => "light p50",
+            Measure::LightP99 => "light p99",
             Measure::BulkGbitS => "bulk Gbit/s",
             Measure::RouterPerGb | Measure::RouterPerMillion => "router",
             Measure::MachinePerGb | Measure::MachinePerMillion => "machine",
@@ -86,7 +101,12 @@ impl Measure {
     /// Digits after the point that mean something.
     pub(super) fn digits(self) -> usize {
         match self {
-            Measure::ConnsPerS | Measure::ReqsPerS | Measure::P50 | Measure::P99 => 0,
+            Measure::ConnsPerS
+            | Measure::ReqsPerS
+            | Measure::P50
+            | Measure::P99
+            | Measure::LightP50
+            | Measure::LightP99 => 0,
             Measure::RouterPerMillion | Measure::MachinePerMillion | Measure::ProcessPerMillion => 1,
             Measure::BulkGbitS | Measure::RouterPerGb | Measure::MachinePerGb | Measure::ProcessPerGb => 2,
         }
@@ -109,6 +129,8 @@ impl Measure {
             Measure::ReqsPerS => Some(sample.requests?.got.per_s),
             Measure::P50 => Some(sample.requests?.got.p50_us),
             Measure::P99 => Some(sample.requests?.got.p99_us),
+            Measure::LightP50 => Some(sample.light?.got.p50_us),
+            Measure::LightP99 => Some(sample.light?.got.p99_us),
             Measure::BulkGbitS => Some(sample.bulk?.got.gbit_s),
             Measure::RouterPerGb => Some(per_gb(sample, machine)? - per_gb(direct?, machine)?),
             Measure::RouterPerMillion => Some(per_million(sample, machine)? - per_million(direct?, machine)?),

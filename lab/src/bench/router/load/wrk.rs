@@ -9,8 +9,10 @@ use anyhow::Context;
 use crate::bench::router::program::{self, Program};
 use crate::engines::kernel::netns::Netns;
 
-/// Requests that are under way at a time.
+/// Requests that are under way at a time, enough for all processors to be busy.
 const CONNECTIONS: usize = 32;
+/// Few enough that nobody waits for a processor: what a request takes then is the way there and back.
+const FEW: usize = 2;
 /// How much longer than told it may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -19,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(super) enum Connections {
     OnePerRequest,
     Kept,
+    /// Kept, and few.
+    Few,
 }
 
 /// What wrk says of a run.
@@ -40,9 +44,14 @@ pub(super) fn run(
     connections: Connections,
     seconds: u32,
 ) -> anyhow::Result<Requests> {
-    let threads = thread::available_parallelism()?.get().min(CONNECTIONS);
+    let (count, threads) = match connections {
+        Connections::OnePerRequest | Connections::Kept => {
+            (CONNECTIONS, thread::available_parallelism()?.get().min(CONNECTIONS))
+        }
+        Connections::Few => (FEW, 1),
+    };
     let mut wrk = Program::WRK.command(netns)?;
-    wrk.args(["--latency", "-t", &threads.to_string(), "-c", &CONNECTIONS.to_string(), "-d", &seconds.to_string()]);
+    wrk.args(["--latency", "-t", &threads.to_string(), "-c", &count.to_string(), "-d", &seconds.to_string()]);
     if connections == Connections::OnePerRequest {
         wrk.args(["-H", "Connection: close"]);
     }

@@ -35,7 +35,8 @@ impl Serialize for Report {
         map.serialize_entry("valid", &disturbances.is_empty())?;
         map.serialize_entry("why_invalid", &disturbances)?;
         map.serialize_entry("foreign_share", &self.quiet.foreign_share())?;
-        map.serialize_entry("stolen_share_max", &self.quiet.stolen_share())?;
+        map.serialize_entry("stolen_share_max", &self.quiet.stolen().share_max)?;
+        map.serialize_entry("loads_repeated", &self.quiet.stolen().repeats)?;
         map.serialize_entry("rounds", &self.rounds)?;
         map.serialize_entry("seconds_per_load", &self.seconds)?;
         map.serialize_entry("under_budget", &self.shortfall())?;

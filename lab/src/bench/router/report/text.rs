@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::super::contender::{NFT_DNAT, PLAIN};
+use super::super::load::Stolen;
 use super::{Measure, Outcome, Report};
 
 impl Report {
@@ -24,6 +25,14 @@ impl Report {
         }
         if !self.left_out.is_empty() {
             let _ = writeln!(text, "\n{}", self.left_out.join("\n"));
+        }
+        let repeats = self.quiet.stolen().repeats;
+        if repeats > 0 {
+            let _ = writeln!(
+                text,
+                "\nloads put on again, because the host of this virtual machine took more than {:.0}% of its time: {repeats}",
+                Stolen::SHARE_MAX * 100.0
+            );
         }
         for shortfall in self.shortfall() {
             let _ = writeln!(text, "\nunder the budget: {shortfall}");
