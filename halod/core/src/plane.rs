@@ -83,7 +83,7 @@ pub enum Verdict {
     Marked(Mark),
     /// Drop it.
     Drop,
-    /// Drop it and send this to its sender.
+    /// Drop it and send this: to its sender, that there is no connection; or to its receiver, that there is none any more.
     Answer(Reset),
     /// Drop it, and answer it if the kernel tracks no connection that it may be of.
     Doubt(Doubt),

@@ -12,7 +12,7 @@ use super::is_over;
 use crate::flow::{Flow, FlowKey, FlowPhase, FlowTable, Flows, Sender, Toward};
 use crate::routing::{Routing, SessionId};
 use crate::time::Instant;
-use crate::wire::{TcpFlags, TcpSegment};
+use crate::wire::{Reset, TcpFlags, TcpPacket, TcpSegment};
 
 /// When an end is first asked whether it has heard.
 const FIRST_PROBE: Duration = Duration::from_millis(200);
@@ -83,6 +83,23 @@ impl Endings {
         Some(ends.iter().flat_map(|&end| notices(flow, end)).collect())
     }
 
+    /// A lost node's kernel ends a connection late, by a packet that belongs to none any more: its client is told so in its
+    /// stead, with its number, and need not wait for its turn. Returns what tells it; `None` if the packet ends nothing.
+    pub(super) fn pass_on(
+        &mut self,
+        now: Instant,
+        flows: &mut FlowTable,
+        key: FlowKey,
+        packet: &TcpPacket<'_>,
+    ) -> Option<Reset> {
+        let is_end = [TcpFlags::FIN, TcpFlags::RST].into_iter().any(|flag| packet.flags().contains(flag));
+        let flow = if is_end { flows.refuse(now, key)? } else { return None };
+        self.watch(now, (key, Sender::Client));
+        let (sequence, acknowledgement) = (packet.sequence(), packet.acknowledgement());
+        let reset = segment(flow, Sender::Client, sequence, acknowledgement, TcpFlags::RST | TcpFlags::ACK);
+        Some(Reset::new(&reset))
+    }
+
     /// Tells a node that all flows of its former session are over.
     pub(super) fn clear(&mut self, now: Instant, flows: &FlowTable, former: SessionId) -> Vec<Vec<u8>> {
         let mut keys = Vec::new();
@@ -123,7 +140,7 @@ fn notices(flow: &Flow, end: Sender) -> Vec<Vec<u8>> {
     match expected {
         Some(sequence) => {
             let acknowledgement = acknowledged_by(flow, end).unwrap_or(0);
-            vec![segment(flow, end, sequence, acknowledgement, TcpFlags::RST | TcpFlags::ACK)]
+            vec![segment(flow, end, sequence, acknowledgement, TcpFlags::RST | TcpFlags::ACK).to_bytes()]
         }
         None => probes(flow, end),
     }
@@ -143,7 +160,7 @@ fn probes(flow: &Flow, end: Sender) -> Vec<Vec<u8>> {
     let halves = if expected.is_some() && acknowledged.is_some() { &[0][..] } else { &[0, 1 << 31] };
     let probe = |&half: &u32| {
         let sequence = expected.map_or(half, |next| next.wrapping_add(OUTSIDE_WINDOW));
-        segment(flow, end, sequence, acknowledged.unwrap_or(half), TcpFlags::ACK)
+        segment(flow, end, sequence, acknowledged.unwrap_or(half), TcpFlags::ACK).to_bytes()
     };
     halves.iter().map(probe).collect()
 }
@@ -157,10 +174,10 @@ fn acknowledged_by(flow: &Flow, end: Sender) -> Option<u32> {
 }
 
 /// A segment for one end, in the other's name and with the addresses that it knows.
-fn segment(flow: &Flow, end: Sender, sequence: u32, acknowledgement: u32, flags: TcpFlags) -> Vec<u8> {
+fn segment(flow: &Flow, end: Sender, sequence: u32, acknowledgement: u32, flags: TcpFlags) -> TcpSegment<'static> {
     let (source, destination) = match end {
         Sender::Client => (flow.service, flow.client),
         Sender::Node => (flow.peer(), flow.node),
     };
-    TcpSegment { source, destination, sequence, acknowledgement, flags, window: 0, payload: &[] }.to_bytes()
+    TcpSegment { source, destination, sequence, acknowledgement, flags, window: 0, payload: &[] }
 }

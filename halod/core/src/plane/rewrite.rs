@@ -233,7 +233,13 @@ impl Rewrite {
                 if packet.flags().contains(TcpFlags::RST) {
                     self.endings.forget((key, Sender::Node));
                 }
-                return answer(packet);
+                return match self.endings.pass_on(now, &mut self.flows, key, packet) {
+                    Some(to_client) => {
+                        self.counters.ended += 1;
+                        Verdict::Answer(to_client)
+                    }
+                    None => answer(packet),
+                };
             }
             packet.rewrite_source(key.service);
             if destination != key.client {

@@ -290,11 +290,8 @@ impl Steer {
             // The kernel has forgotten the flow that is over, so this is of another between the same ends.
             Some(flow) if is_over(flow, &self.routing) && tracking == Tracking::Known => Verdict::Accept,
             Some(flow) if is_over(flow, &self.routing) => {
-                self.counters.late += 1;
-                if packet.flags().contains(TcpFlags::RST) {
-                    self.endings.forget((flow.key(), Sender::Node));
-                }
-                answer(packet)
+                let key = flow.key();
+                self.refuse_late_of_node(now, key, packet)
             }
             Some(flow) => {
                 let key = flow.key();
@@ -393,6 +390,21 @@ impl Steer {
             self.endings.watch(now, (key, Sender::Client));
         }
         answer(packet)
+    }
+
+    /// A node's packet on a flow that is over.
+    fn refuse_late_of_node(&mut self, now: Instant, key: FlowKey, packet: &TcpPacket<'_>) -> Verdict {
+        self.counters.late += 1;
+        if packet.flags().contains(TcpFlags::RST) {
+            self.endings.forget((key, Sender::Node));
+        }
+        match self.endings.pass_on(now, &mut self.flows, key, packet) {
+            Some(to_client) => {
+                self.counters.ended += 1;
+                Verdict::Answer(to_client)
+            }
+            None => answer(packet),
+        }
     }
 
     /// A packet of no connection: its sender is told so. One that the kernel calls invalid may be of a connection that goes

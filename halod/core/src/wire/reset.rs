@@ -15,6 +15,15 @@ pub struct Reset {
     length: usize,
 }
 
+impl Reset {
+    /// This segment, which has no payload.
+    pub(crate) fn new(segment: &TcpSegment<'_>) -> Self {
+        let mut reset = Self { bytes: [0; LENGTH_MAX], length: segment.packet_length() };
+        segment.write(&mut reset.bytes[..reset.length]);
+        reset
+    }
+}
+
 impl Deref for Reset {
     type Target = [u8];
 
@@ -39,7 +48,5 @@ pub fn reset_for(packet: &TcpPacket<'_>) -> Option<Reset> {
     };
     let (source, destination) = (packet.destination(), packet.source());
     let segment = TcpSegment { source, destination, sequence, acknowledgement, flags, window: 0, payload: &[] };
-    let mut reset = Reset { bytes: [0; LENGTH_MAX], length: segment.packet_length() };
-    segment.write(&mut reset.bytes[..reset.length]);
-    Some(reset)
+    Some(Reset::new(&segment))
 }

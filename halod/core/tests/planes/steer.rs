@@ -331,6 +331,29 @@ fn flows_of_a_lost_node_are_forgotten_by_the_kernel_and_ended_when_their_turn_co
 }
 
 #[test]
+fn what_a_lost_nodes_kernel_ends_late_is_ended_at_once() {
+    for (tracking, flags) in [(Tracking::New, FIN_ACK), (Tracking::Invalid, FIN_ACK), (Tracking::Invalid, RST)] {
+        let mut bench = Bench::in_use();
+        bench.own(&[2, 2, 2, 2], &[9, 2]);
+        bench.survey(&[entry(TO_N1, N1, Progress::Established)]);
+        let mut packet = TcpSegment { sequence: 4_711, ..segment(N1, CLIENT, flags) }.to_bytes();
+        match bench.plane.handle(bench.now, tracking, Checksum::Ready, &mut packet) {
+            Verdict::Answer(to_client) => {
+                let mut to_client = to_client.to_vec();
+                assert_eq!(ends(&mut to_client), format!("{TO_N1} > {CLIENT}"));
+                let Ok(Packet::Tcp(tcp)) = Packet::parse(&mut to_client) else { panic!("no TCP") };
+                assert!(tcp.flags().contains(RST) && tcp.sequence() == 4_711 && tcp.checksum_ok());
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_ne!(bench.send(tracking, N1, CLIENT, flags), format!("RST {TO_N1} > {CLIENT}"), "once");
+        bench.plane.end(bench.now, flow(CLIENT, TO_N1), Toward::Client);
+        assert_eq!(bench.transmits(), [""; 0], "it has been told");
+        assert!(bench.plane.deadline().is_some(), "its RST may be lost");
+    }
+}
+
+#[test]
 fn whoever_may_have_heard_from_a_lost_node_is_told() {
     let mut bench = Bench::in_use();
     bench.own(&[2, 2, 2, 2], &[9, 2]);

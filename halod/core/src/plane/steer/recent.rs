@@ -38,14 +38,19 @@ impl RecentSyns {
     pub(super) fn keep(&mut self, publication: u64, key: FlowKey, sequence: u32, syn: &[u8]) {
         let former = self.by_flow.get(&key).filter(|former| former.sequence == sequence);
         let publication = former.map_or(publication, |former| former.publication);
-        if self.by_flow.insert(key, RecentSyn { publication, sequence, packet: syn.to_vec() }).is_none() {
+        let mut packet = self.make_room();
+        packet.clear();
+        packet.extend_from_slice(syn);
+        if self.by_flow.insert(key, RecentSyn { publication, sequence, packet }).is_none() {
             self.order.push_back(key);
         }
-        while self.order.len() > RECENT_MAX {
-            if let Some(oldest) = self.order.pop_front() {
-                self.by_flow.remove(&oldest);
-            }
-        }
+    }
+
+    /// Where there is no room for another one the oldest goes. Returns the memory that it had, so that none has to be found for
+    /// each connection that begins.
+    fn make_room(&mut self) -> Vec<u8> {
+        let oldest = if self.order.len() < RECENT_MAX { None } else { self.order.pop_front() };
+        oldest.and_then(|oldest| self.take(oldest)).unwrap_or_default()
     }
 
     /// Takes the SYN of a flow, if it is still here.
@@ -80,5 +85,17 @@ mod tests {
         recent.keep(1, key(1), 7, &[2]);
         assert_eq!((recent.take(key(1)), recent.take(key(1))), (Some(vec![2]), None));
         assert_eq!((recent.by_flow.len(), recent.order.len()), (RECENT_MAX - 1, RECENT_MAX));
+    }
+
+    #[test]
+    fn one_that_comes_again_is_as_old_as_the_first_also_where_it_is_the_oldest() {
+        let mut recent = RecentSyns::new(1);
+        (0..u16::try_from(RECENT_MAX).unwrap()).for_each(|number| recent.keep(1, key(number), 7, &[1, 2, 3]));
+        recent.keep(2, key(0), 7, &[4]);
+        assert!(recent.is_repeated(key(0), 7) && !recent.is_since(2, key(0)));
+        recent.keep(2, key(1), 8, &[5]);
+        assert!(recent.is_repeated(key(1), 8) && recent.is_since(2, key(1)));
+        let others = (0..3).map(|number| recent.take(key(number)));
+        assert_eq!(others.collect::<Vec<_>>(), [Some(vec![4]), Some(vec![5]), Some(vec![1, 2, 3])]);
     }
 }

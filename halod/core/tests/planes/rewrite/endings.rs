@@ -61,6 +61,22 @@ fn a_packet_on_a_flow_of_a_lost_node_is_answered_at_once() {
 }
 
 #[test]
+fn what_a_lost_nodes_kernel_ends_late_is_ended_at_once() {
+    for flags in [FIN_ACK, RST] {
+        let mut bench = Bench::new();
+        bench.connect(CLIENT, SERVICE, CLIENT, NODE);
+        bench.lose(&[1, 1, 1, 1], &[1]);
+        assert_eq!(bench.forward(NODE, CLIENT, flags), "RST 192.0.2.1:8003 > 203.0.113.1:5000");
+        assert_ne!(bench.forward(NODE, CLIENT, flags), "RST 192.0.2.1:8003 > 203.0.113.1:5000", "once");
+        bench.plane.end(bench.now, key(CLIENT, SERVICE), Toward::Client);
+        assert_eq!(bench.transmits(), [""; 0], "it has been told");
+        bench.now = bench.plane.deadline().expect("its RST may be lost");
+        bench.plane.timeout(bench.now);
+        assert_eq!(bench.transmits(), [format!("probe 192.0.2.1:8003 > 203.0.113.1:5000 seq {}", 1001 + (1 << 30))]);
+    }
+}
+
+#[test]
 fn a_node_that_comes_back_is_told_what_has_ended() {
     let mut bench = Bench::new();
     bench.connect(CLIENT, SERVICE, CLIENT, NODE);
