@@ -109,7 +109,7 @@ pub trait Engine {
     /// not happened.
     fn first_closing(&mut self, node: Ref<Node>) -> Option<Instant>;
 
-    /// The most by which the engine's own timers were late so far.
+    /// The most by which the engine's own timers were late so far, those of its actors included as far as it knows.
     ///
     /// # Errors
     ///

@@ -8,5 +8,5 @@ mod switch;
 mod too_big;
 
 pub use link::{Admit, Link, LinkConfig, QUEUE_LENGTH_MAX};
-pub use packet::{closing_source, destination, tcp_endpoints};
+pub use packet::{closing_source, destination, is_datagram, tcp_endpoints};
 pub use switch::{AttachError, Attachment, Counters, Direction, IcmpSource, PortId, Role, Segment, Switch};

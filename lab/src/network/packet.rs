@@ -80,6 +80,11 @@ pub fn destination(bytes: &[u8]) -> Option<IpAddr> {
     Packet::new_checked(bytes).map(Packet::destination)
 }
 
+/// Whether it is a UDP datagram, or a fragment of one, such as a heartbeat.
+pub fn is_datagram(bytes: &[u8]) -> bool {
+    Packet::new_checked(bytes).is_some_and(Packet::is_datagram)
+}
+
 /// Source and destination of a TCP segment; `None` for anything else.
 pub fn tcp_endpoints(bytes: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
     let packet = Packet::new_checked(bytes)?;

@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use halod_core::time::Instant;
 
 use super::link::{Admit, Kind, Link, LinkConfig};
-use super::packet::Packet;
+use super::packet::{Packet, is_datagram};
 use super::too_big::too_big;
 
 /// One side of the router. Packets cross from one to the other only through it.
@@ -250,8 +250,7 @@ impl Switch {
     }
 
     fn admit(&mut self, now: Instant, direction: Direction, port: PortId, packet: Vec<u8>) {
-        let is_datagram = Packet::new_checked(&packet).is_some_and(Packet::is_datagram);
-        let kind = if is_datagram { Kind::Datagram } else { Kind::Other };
+        let kind = if is_datagram(&packet) { Kind::Datagram } else { Kind::Other };
         match self.link(direction, port).admit(now, kind, packet.len()) {
             Admit::DeliverAt(at) => {
                 self.sequence += 1;

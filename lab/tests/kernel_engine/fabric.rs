@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use etherparse::{PacketBuilder, SlicedPacket, TransportSlice};
 use lab::engines::kernel::Route;
+use lab::engines::kernel::clock;
 use lab::engines::kernel::netns::Netns;
 use lab::engines::kernel::tun::Tun;
 use lab::network::LinkConfig;
@@ -27,6 +28,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_small_mtu_on_the_way_is_discovered_over_ipv6", || a_small_mtu_on_the_way_is_discovered(v6(2))),
     ("everything_arrives_over_a_lossy_link", everything_arrives_over_a_lossy_link),
     ("a_stray_packet_is_answered_and_the_answer_caught", a_stray_packet_is_answered_and_the_answer_caught),
+    ("the_last_datagram_of_a_host_is_noted", the_last_datagram_of_a_host_is_noted),
     ("a_capture_holds_both_directions_with_good_checksums", a_capture_holds_both_directions_with_good_checksums),
 ];
 
@@ -140,6 +142,24 @@ fn a_stray_packet_is_answered_and_the_answer_caught() {
     let sliced = SlicedPacket::from_ip(&answer).unwrap();
     let Some(TransportSlice::Tcp(tcp)) = sliced.transport else { panic!("{sliced:?}") };
     assert!(tcp.rst() && tcp.sequence_number() == 4_242, "{tcp:?}");
+}
+
+fn the_last_datagram_of_a_host_is_noted() {
+    let world = World::new(None);
+    let process = world.process(2, LinkConfig::default());
+    let silent = world.process(3, LinkConfig::default());
+    assert_eq!(world.fabric.last_datagram(process.port).unwrap(), None, "TCP alone, so far");
+    let before = clock::now();
+    process.netns.run(|| UdpSocket::bind((v4(2), 0)).unwrap().send_to(b"beat", (v4(9), 1)).unwrap()).unwrap();
+    let sent = clock::now();
+    let noted = loop {
+        if let Some(noted) = world.fabric.last_datagram(process.port).unwrap() {
+            break noted;
+        }
+        assert!(clock::now().since(sent) < Duration::from_secs(5), "it was not noted");
+    };
+    assert!(noted >= before);
+    assert_eq!(world.fabric.last_datagram(silent.port).unwrap(), None);
 }
 
 fn a_capture_holds_both_directions_with_good_checksums() {

@@ -30,7 +30,7 @@ pub(crate) struct Process {
     child: Child,
     reports: Receiver<Report<Stamped>>,
     /// Its namespace lives as long as it does.
-    _netns: Netns,
+    pub(crate) netns: Netns,
 }
 
 pub(crate) fn v4(host: u8) -> IpAddr {
@@ -66,7 +66,7 @@ impl World {
         let listen = [v4(host), v6(host)].map(|address| SocketAddr::new(address, PORT).to_string());
         let arguments = ["--puppet", &listen[0], &listen[1]];
         let child = Child::spawn(&name, &netns, &arguments, Stderr::Inherit, sender).unwrap();
-        let mut process = Process { port, child, reports, _netns: netns };
+        let mut process = Process { port, child, reports, netns };
         // It obeys when it listens: nobody is told to dial it before.
         process.order(&Order::Dial(99, SocketAddr::new(v4(host), PORT + 1)));
         process.says(&["99 ended Refused"]);

@@ -244,6 +244,15 @@ where
         Ok(seen)
     }
 
+    /// When the interface of a host last had a datagram for the network; `None` if it never had, and of stacks.
+    ///
+    /// # Errors
+    ///
+    /// If the fabric has failed.
+    pub fn last_datagram(&self, port: PortId) -> io::Result<Option<Instant>> {
+        self.call(move |worker| worker.last_datagram(port))
+    }
+
     /// What became of all packets so far.
     ///
     /// # Errors

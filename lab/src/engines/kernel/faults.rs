@@ -27,6 +27,9 @@ impl World<'_> {
 
     /// Lets something befall nodes, as nearly at once as it goes; says when it began.
     pub(super) fn befall(&mut self, fault: Fault, nodes: &[Ref<Node>]) -> anyhow::Result<Instant> {
+        if matches!(fault, Fault::PowerOff | Fault::Hang | Fault::Cut(_)) {
+            self.note_overdue(nodes)?;
+        }
         let began = match fault {
             Fault::Crash | Fault::Restart => {
                 self.watch_closing(nodes)?;
@@ -54,6 +57,21 @@ impl World<'_> {
             nodes.iter().try_for_each(|&node| self.join(node))?;
         }
         Ok(began)
+    }
+
+    /// Silence is counted from the last heartbeat. If that was to have been followed by another one already, the machine was
+    /// too busy for the node's process, and its loss is found out too early by as much.
+    fn note_overdue(&mut self, nodes: &[Ref<Node>]) -> anyhow::Result<()> {
+        let router = &self.scenario.router;
+        for &node in nodes {
+            let Some(last) = self.fabric.last_datagram(self.node_port(node).0)? else { continue };
+            let silence = clock::now().since(last);
+            // One that says nothing at all has been told to, by an earlier fault.
+            if silence < router.heartbeat * router.misses {
+                self.overdue_max = self.overdue_max.max(silence.saturating_sub(router.heartbeat));
+            }
+        }
+        Ok(())
     }
 
     fn watch_closing(&mut self, nodes: &[Ref<Node>]) -> anyhow::Result<()> {

@@ -86,7 +86,7 @@ impl Engine for World<'_> {
     }
 
     fn late_max(&self) -> anyhow::Result<Duration> {
-        Ok(self.fabric.totals()?.late_max)
+        Ok(self.fabric.totals()?.late_max.max(self.overdue_max))
     }
 
     fn router_cpu(&self) -> anyhow::Result<Option<RouterCpu>> {

@@ -105,6 +105,8 @@ pub struct World<'a> {
     pub(super) closings: BTreeMap<Ref<Node>, Receiver<Instant>>,
     /// What keeps the cores busy, if anything does.
     pub(super) busy: Option<Busy>,
+    /// The most by which the heartbeat of a node's process was late when something befell the node.
+    pub(super) overdue_max: Duration,
     /// Starts of processes, so that each has an incarnation of its own.
     starts: u64,
 }
@@ -138,6 +140,7 @@ impl<'a> World<'a> {
             inbox,
             closings: BTreeMap::new(),
             busy: None,
+            overdue_max: Duration::ZERO,
             starts: 0,
         };
         for (node, entry) in scenario.nodes.entries() {

@@ -21,7 +21,9 @@ use super::super::pcap::Capture;
 use super::super::tun::Tun;
 use super::{FabricConfig, Order, Totals};
 use crate::actors::Actor;
-use crate::network::{Attachment, Direction, LinkConfig, PortId, Role, Switch, closing_source, tcp_endpoints};
+use crate::network::{
+    Attachment, Direction, LinkConfig, PortId, Role, Switch, closing_source, is_datagram, tcp_endpoints,
+};
 use crate::stacks::{Observed, StackConfig, StackId, Stacks};
 
 /// Packets taken from one interface before the others have their turn.
@@ -53,6 +55,8 @@ struct Host {
     role: Role,
     end: End,
     capture: Option<String>,
+    /// When its interface last had one for the network; of a stack it is not noted.
+    last_datagram: Option<Instant>,
 }
 
 enum End {
@@ -196,6 +200,10 @@ impl<A: Actor> Worker<A> {
         }
     }
 
+    pub(super) fn last_datagram(&self, port: PortId) -> Option<Instant> {
+        self.hosts[&port].last_datagram
+    }
+
     pub(super) fn watch_closing(&mut self, from: [IpAddr; 2], seen: Sender<Instant>) {
         self.watches.push(Watch { from, seen });
     }
@@ -220,7 +228,7 @@ impl<A: Actor> Worker<A> {
             }
         };
         let port = self.switch.attach(host).map_err(|error| io::Error::new(io::ErrorKind::AddrInUse, error))?;
-        self.hosts.insert(port, Host { role: host.role, end, capture });
+        self.hosts.insert(port, Host { role: host.role, end, capture, last_datagram: None });
         Ok(port)
     }
 
@@ -248,9 +256,14 @@ impl<A: Actor> Worker<A> {
 
     fn receive(&mut self, port: PortId, buffer: &mut [u8]) -> io::Result<()> {
         for _ in 0..BATCH {
-            let End::Tun(tun) = &self.hosts[&port].end else { break };
+            let host = self.hosts.get_mut(&port).expect("a port stays with its host");
+            let End::Tun(tun) = &host.end else { break };
             let Some(length) = tun.receive(buffer)? else { break };
-            self.send(clock::now(), port, buffer[..length].to_vec())?;
+            let (now, packet) = (clock::now(), &buffer[..length]);
+            if is_datagram(packet) {
+                host.last_datagram = Some(now);
+            }
+            self.send(now, port, packet.to_vec())?;
         }
         Ok(())
     }
