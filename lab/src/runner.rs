@@ -33,7 +33,7 @@ pub struct Outcome {
     pub failures: Vec<String>,
     /// What took longer than it may, or was too early; and nodes that were lost for no reason, which is too early as well.
     pub overtime: Vec<String>,
-    /// The most by which the engine's own timers were late.
+    /// The most by which the engine's own timers were late, or a node's heartbeats.
     pub late_max: Duration,
     /// The times of each loss of a node.
     pub losses: Vec<LossTimes>,

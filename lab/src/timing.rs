@@ -219,11 +219,14 @@ pub(crate) fn over_rest(budget: Budget, rests: &[RestTimes]) -> Vec<String> {
     .collect()
 }
 
-/// Why nothing can be said about times; `None` if the lab's own timers were on time.
+/// Why nothing can be said about times; `None` if the lab's own timers and heartbeats were on time.
 pub(crate) fn invalid(late_max: Duration, overtime: &[String]) -> Option<String> {
     let reasons = overtime.join("; ");
-    (late_max > LATE_BOUND)
-        .then(|| format!("{reasons}; but the lab's own timers were up to {late_max:?} late, more than {LATE_BOUND:?}"))
+    (late_max > LATE_BOUND).then(|| {
+        format!(
+            "{reasons}; but the lab's own timers or heartbeats were up to {late_max:?} late, more than {LATE_BOUND:?}"
+        )
+    })
 }
 
 fn milliseconds(duration: Duration) -> f64 {
@@ -355,7 +358,7 @@ n2, by crash: n2
         assert_eq!(invalid(LATE_BOUND, &overtime), None);
         assert_eq!(
             invalid(Duration::from_millis(6), &overtime).as_deref(),
-            Some("too slow; but the lab's own timers were up to 6ms late, more than 5ms")
+            Some("too slow; but the lab's own timers or heartbeats were up to 6ms late, more than 5ms")
         );
     }
 }

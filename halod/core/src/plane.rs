@@ -83,7 +83,7 @@ pub enum Verdict {
     Marked(Mark),
     /// Drop it.
     Drop,
-    /// Drop it and send this: to its sender, that there is no connection; or to its receiver, that there is none any more.
+    /// Drop it and send this: to its sender, that there is no connection; or to its client, that its node has ended it.
     Answer(Reset),
     /// Drop it, and answer it if the kernel tracks no connection that it may be of.
     Doubt(Doubt),
@@ -129,7 +129,7 @@ pub struct Counters {
     pub fragments: u64,
     /// Belonged to no flow and could not begin one: answered with RST.
     pub strays: u64,
-    /// Belonged to a flow that HaloD ended, or whose node is gone: answered with RST.
+    /// Belonged to a flow that HaloD ended, or whose node is gone: answered with RST, or its client is told.
     pub late: u64,
     /// A SYN or a stray whose checksum was wrong: dropped.
     pub bad_checksums: u64,

@@ -248,7 +248,7 @@ fn serve(queue: &Queue, plane: &SharedPlane, answerer: &Answerer, clock: Clock) 
     }
 }
 
-/// What the sender of a packet is to be told.
+/// What the sender of a packet is to be told, or its receiver.
 enum Reply {
     Answer(Reset),
     /// This, if the kernel tracks nothing between its ends.

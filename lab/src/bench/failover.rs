@@ -80,7 +80,7 @@ pub struct Outcomes {
     pub cell: Cell,
     /// One for each death.
     pub losses: Vec<LossTimes>,
-    /// The most by which the lab's own timers were late.
+    /// The most by which the lab's own timers were late, or a node's heartbeats.
     pub late_max: Duration,
 }
 
@@ -121,7 +121,7 @@ impl Outcomes {
         self.losses.iter().flat_map(move |loss| measure.of(loss, self.cell.heartbeat))
     }
 
-    /// Whether the lab's own timers were so late that long times may be the machine's.
+    /// Whether they were so late that long times may be the machine's.
     pub fn is_late(&self) -> bool {
         self.late_max > LATE_BOUND
     }

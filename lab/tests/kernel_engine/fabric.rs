@@ -148,18 +148,19 @@ fn the_last_datagram_of_a_host_is_noted() {
     let world = World::new(None);
     let process = world.process(2, LinkConfig::default());
     let silent = world.process(3, LinkConfig::default());
-    assert_eq!(world.fabric.last_datagram(process.port).unwrap(), None, "TCP alone, so far");
+    assert_eq!(world.fabric.take_last_datagram(process.port).unwrap(), None, "TCP alone, so far");
     let before = clock::now();
     process.netns.run(|| UdpSocket::bind((v4(2), 0)).unwrap().send_to(b"beat", (v4(9), 1)).unwrap()).unwrap();
     let sent = clock::now();
     let noted = loop {
-        if let Some(noted) = world.fabric.last_datagram(process.port).unwrap() {
+        if let Some(noted) = world.fabric.take_last_datagram(process.port).unwrap() {
             break noted;
         }
         assert!(clock::now().since(sent) < Duration::from_secs(5), "it was not noted");
     };
     assert!(noted >= before);
-    assert_eq!(world.fabric.last_datagram(silent.port).unwrap(), None);
+    assert_eq!(world.fabric.take_last_datagram(process.port).unwrap(), None, "none since");
+    assert_eq!(world.fabric.take_last_datagram(silent.port).unwrap(), None);
 }
 
 fn a_capture_holds_both_directions_with_good_checksums() {

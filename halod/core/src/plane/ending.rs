@@ -85,6 +85,9 @@ impl Endings {
 
     /// A lost node's kernel ends a connection late, by a packet that belongs to none any more: its client is told so in its
     /// stead, with its number, and need not wait for its turn. Returns what tells it; `None` if the packet ends nothing.
+    ///
+    /// An RST without ACK ends nothing: it says that there was no connection (RFC 9293, section 3.10.7.1), as the kernel of a host that
+    /// has started anew does when it is asked by a probe. Its clients still wait for their turns.
     pub(super) fn pass_on(
         &mut self,
         now: Instant,
@@ -92,8 +95,9 @@ impl Endings {
         key: FlowKey,
         packet: &TcpPacket<'_>,
     ) -> Option<Reset> {
-        let is_end = [TcpFlags::FIN, TcpFlags::RST].into_iter().any(|flag| packet.flags().contains(flag));
-        let flow = if is_end { flows.refuse(now, key)? } else { return None };
+        let is_end =
+            [TcpFlags::FIN, TcpFlags::RST].into_iter().any(|flag| packet.flags().contains(flag | TcpFlags::ACK));
+        let flow = if is_end && packet.checksum_ok() { flows.refuse(now, key)? } else { return None };
         self.watch(now, (key, Sender::Client));
         let (sequence, acknowledgement) = (packet.sequence(), packet.acknowledgement());
         let reset = segment(flow, Sender::Client, sequence, acknowledgement, TcpFlags::RST | TcpFlags::ACK);

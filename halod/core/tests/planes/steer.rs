@@ -332,7 +332,7 @@ fn flows_of_a_lost_node_are_forgotten_by_the_kernel_and_ended_when_their_turn_co
 
 #[test]
 fn what_a_lost_nodes_kernel_ends_late_is_ended_at_once() {
-    for (tracking, flags) in [(Tracking::New, FIN_ACK), (Tracking::Invalid, FIN_ACK), (Tracking::Invalid, RST)] {
+    for (tracking, flags) in [(Tracking::New, FIN_ACK), (Tracking::Invalid, FIN_ACK), (Tracking::Invalid, RST | ACK)] {
         let mut bench = Bench::in_use();
         bench.own(&[2, 2, 2, 2], &[9, 2]);
         bench.survey(&[entry(TO_N1, N1, Progress::Established)]);
@@ -351,6 +351,22 @@ fn what_a_lost_nodes_kernel_ends_late_is_ended_at_once() {
         assert_eq!(bench.transmits(), [""; 0], "it has been told");
         assert!(bench.plane.deadline().is_some(), "its RST may be lost");
     }
+}
+
+#[test]
+fn a_host_that_has_started_anew_ends_nothing_before_its_turn() {
+    let mut bench = Bench::in_use();
+    bench.own(&[2, 2, 2, 2], &[9, 2]);
+    bench.survey(&[entry(TO_N1, N1, Progress::Established)]);
+    let mut back = member(1);
+    back.session = SessionId(3);
+    bench.publish(routing(&[3, 3, 2, 2], vec![back, member(2)]));
+    assert_eq!(bench.transmits().len(), 2, "it is asked");
+    for _ in 0..2 {
+        assert_eq!(bench.send(Tracking::Invalid, N1, CLIENT, RST), "dropped", "it knows of no connection");
+    }
+    bench.plane.end(bench.now, flow(CLIENT, TO_N1), Toward::Client);
+    assert_eq!(bench.transmits().len(), 2, "now the client is asked");
 }
 
 #[test]

@@ -244,13 +244,14 @@ where
         Ok(seen)
     }
 
-    /// When the interface of a host last had a datagram for the network; `None` if it never had, and of stacks.
+    /// When the interface of a host last had a datagram for the network; `None` if it had none since this was last asked, and of
+    /// stacks.
     ///
     /// # Errors
     ///
     /// If the fabric has failed.
-    pub fn last_datagram(&self, port: PortId) -> io::Result<Option<Instant>> {
-        self.call(move |worker| worker.last_datagram(port))
+    pub fn take_last_datagram(&self, port: PortId) -> io::Result<Option<Instant>> {
+        self.call(move |worker| worker.take_last_datagram(port))
     }
 
     /// What became of all packets so far.

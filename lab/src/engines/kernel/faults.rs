@@ -1,5 +1,7 @@
 //! What befalls nodes: signals to their processes, cuts of their links.
 
+use std::time::Duration;
+
 use anyhow::Context;
 use halod_core::time::Instant;
 use nix::sys::signal::Signal;
@@ -27,8 +29,9 @@ impl World<'_> {
 
     /// Lets something befall nodes, as nearly at once as it goes; says when it began.
     pub(super) fn befall(&mut self, fault: Fault, nodes: &[Ref<Node>]) -> anyhow::Result<Instant> {
-        if matches!(fault, Fault::PowerOff | Fault::Hang | Fault::Cut(_)) {
-            self.note_overdue(nodes)?;
+        let overdue = self.overdue(nodes)?;
+        if matches!(fault, Fault::PowerOff | Fault::Hang | Fault::Cut(Way::Both | Way::Up)) {
+            self.overdue_max = self.overdue_max.max(overdue);
         }
         let began = match fault {
             Fault::Crash | Fault::Restart => {
@@ -59,19 +62,21 @@ impl World<'_> {
         Ok(began)
     }
 
-    /// Silence is counted from the last heartbeat. If that was to have been followed by another one already, the machine was
-    /// too busy for the node's process, and its loss is found out too early by as much.
-    fn note_overdue(&mut self, nodes: &[Ref<Node>]) -> anyhow::Result<()> {
+    /// By how much the next heartbeat of these nodes is late. Silence is counted from the last one: if that was to have been
+    /// followed by another already, the machine was too busy for the node's process, and its loss is found out too early.
+    fn overdue(&self, nodes: &[Ref<Node>]) -> anyhow::Result<Duration> {
         let router = &self.scenario.router;
+        let mut most = Duration::ZERO;
         for &node in nodes {
-            let Some(last) = self.fabric.last_datagram(self.node_port(node).0)? else { continue };
+            // Whatever befalls it now, its next heartbeat comes after it.
+            let Some(last) = self.fabric.take_last_datagram(self.node_port(node).0)? else { continue };
             let silence = clock::now().since(last);
-            // One that says nothing at all has been told to, by an earlier fault.
-            if silence < router.heartbeat * router.misses {
-                self.overdue_max = self.overdue_max.max(silence.saturating_sub(router.heartbeat));
+            // One that says nothing at all has left, or does not run.
+            if silence < router.silence_max() {
+                most = most.max(silence.saturating_sub(router.heartbeat));
             }
         }
-        Ok(())
+        Ok(most)
     }
 
     fn watch_closing(&mut self, nodes: &[Ref<Node>]) -> anyhow::Result<()> {

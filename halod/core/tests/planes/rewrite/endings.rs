@@ -62,7 +62,7 @@ fn a_packet_on_a_flow_of_a_lost_node_is_answered_at_once() {
 
 #[test]
 fn what_a_lost_nodes_kernel_ends_late_is_ended_at_once() {
-    for flags in [FIN_ACK, RST] {
+    for flags in [FIN_ACK, RST | ACK] {
         let mut bench = Bench::new();
         bench.connect(CLIENT, SERVICE, CLIENT, NODE);
         bench.lose(&[1, 1, 1, 1], &[1]);
@@ -74,6 +74,20 @@ fn what_a_lost_nodes_kernel_ends_late_is_ended_at_once() {
         bench.plane.timeout(bench.now);
         assert_eq!(bench.transmits(), [format!("probe 192.0.2.1:8003 > 203.0.113.1:5000 seq {}", 1001 + (1 << 30))]);
     }
+}
+
+#[test]
+fn a_host_that_has_started_anew_ends_nothing_before_its_turn() {
+    let mut bench = Bench::new();
+    bench.connect(CLIENT, SERVICE, CLIENT, NODE);
+    bench.lose(&[1, 1, 1, 1], &[1]);
+    let mut back = member(2);
+    back.session = SessionId(3);
+    bench.publish_with(&[1, 1, 2, 2], vec![member(1), back]);
+    bench.transmits();
+    assert_eq!(bench.forward(NODE, CLIENT, RST), "dropped", "it knows of no connection");
+    bench.plane.end(bench.now, key(CLIENT, SERVICE), Toward::Client);
+    assert_eq!(bench.transmits(), ["RST 192.0.2.1:8003 > 203.0.113.1:5000 seq 1001"]);
 }
 
 #[test]

@@ -30,7 +30,7 @@ impl Report {
         if self.is_late() {
             let _ = writeln!(
                 text,
-                "\n{}the lab's own timers were more than {LATE_BOUND:?} late in {} of {} cells, by up to {:?}",
+                "\n{}the lab's own timers or heartbeats were more than {LATE_BOUND:?} late in {} of {} cells, by up to {:?}",
                 if self.exit() == crate::report::Exit::Invalid { "invalid: " } else { "" },
                 self.outcomes().filter(|outcomes| outcomes.is_late()).count(),
                 self.outcomes().count(),

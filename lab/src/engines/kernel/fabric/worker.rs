@@ -200,8 +200,8 @@ impl<A: Actor> Worker<A> {
         }
     }
 
-    pub(super) fn last_datagram(&self, port: PortId) -> Option<Instant> {
-        self.hosts[&port].last_datagram
+    pub(super) fn take_last_datagram(&mut self, port: PortId) -> Option<Instant> {
+        self.hosts.get_mut(&port)?.last_datagram.take()
     }
 
     pub(super) fn watch_closing(&mut self, from: [IpAddr; 2], seen: Sender<Instant>) {
