@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::is_over;
+use super::{Counters, Verdict, answer, is_over};
 use crate::flow::{Flow, FlowKey, FlowPhase, FlowTable, Flows, Sender, Toward};
 use crate::routing::{Routing, SessionId};
 use crate::time::Instant;
@@ -83,18 +83,34 @@ impl Endings {
         Some(ends.iter().flat_map(|&end| notices(flow, end)).collect())
     }
 
+    /// A node's packet on a flow that is over, with the address that the node knows: it is told so, or its client is.
+    pub(super) fn refuse_late_of_node(
+        &mut self,
+        now: Instant,
+        flows: &mut FlowTable,
+        counters: &mut Counters,
+        key: FlowKey,
+        packet: &TcpPacket<'_>,
+    ) -> Verdict {
+        counters.late += 1;
+        if packet.flags().contains(TcpFlags::RST) {
+            self.forget((key, Sender::Node));
+        }
+        match self.pass_on(now, flows, key, packet) {
+            Some(to_client) => {
+                counters.ended += 1;
+                Verdict::Answer(to_client)
+            }
+            None => answer(packet),
+        }
+    }
+
     /// A lost node's kernel ends a connection late, by a packet that belongs to none any more: its client is told so in its
     /// stead, with its number, and need not wait for its turn. Returns what tells it; `None` if the packet ends nothing.
     ///
     /// An RST without ACK ends nothing: it says that there was no connection (RFC 9293, section 3.10.7.1), as the kernel of a host that
     /// has started anew does when it is asked by a probe. Its clients still wait for their turns.
-    pub(super) fn pass_on(
-        &mut self,
-        now: Instant,
-        flows: &mut FlowTable,
-        key: FlowKey,
-        packet: &TcpPacket<'_>,
-    ) -> Option<Reset> {
+    fn pass_on(&mut self, now: Instant, flows: &mut FlowTable, key: FlowKey, packet: &TcpPacket<'_>) -> Option<Reset> {
         let is_end =
             [TcpFlags::FIN, TcpFlags::RST].into_iter().any(|flag| packet.flags().contains(flag | TcpFlags::ACK));
         let flow = if is_end && packet.checksum_ok() { flows.refuse(now, key)? } else { return None };

@@ -229,17 +229,7 @@ impl Rewrite {
             if is_over(flow, &self.routing) {
                 // The node is answered from the address that it knows.
                 packet.rewrite_destination(flow.peer());
-                self.counters.late += 1;
-                if packet.flags().contains(TcpFlags::RST) {
-                    self.endings.forget((key, Sender::Node));
-                }
-                return match self.endings.pass_on(now, &mut self.flows, key, packet) {
-                    Some(to_client) => {
-                        self.counters.ended += 1;
-                        Verdict::Answer(to_client)
-                    }
-                    None => answer(packet),
-                };
+                return self.endings.refuse_late_of_node(now, &mut self.flows, &mut self.counters, key, packet);
             }
             packet.rewrite_source(key.service);
             if destination != key.client {

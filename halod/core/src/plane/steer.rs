@@ -291,7 +291,7 @@ impl Steer {
             Some(flow) if is_over(flow, &self.routing) && tracking == Tracking::Known => Verdict::Accept,
             Some(flow) if is_over(flow, &self.routing) => {
                 let key = flow.key();
-                self.refuse_late_of_node(now, key, packet)
+                self.endings.refuse_late_of_node(now, &mut self.flows, &mut self.counters, key, packet)
             }
             Some(flow) => {
                 let key = flow.key();
@@ -390,21 +390,6 @@ impl Steer {
             self.endings.watch(now, (key, Sender::Client));
         }
         answer(packet)
-    }
-
-    /// A node's packet on a flow that is over.
-    fn refuse_late_of_node(&mut self, now: Instant, key: FlowKey, packet: &TcpPacket<'_>) -> Verdict {
-        self.counters.late += 1;
-        if packet.flags().contains(TcpFlags::RST) {
-            self.endings.forget((key, Sender::Node));
-        }
-        match self.endings.pass_on(now, &mut self.flows, key, packet) {
-            Some(to_client) => {
-                self.counters.ended += 1;
-                Verdict::Answer(to_client)
-            }
-            None => answer(packet),
-        }
     }
 
     /// A packet of no connection: its sender is told so. One that the kernel calls invalid may be of a connection that goes

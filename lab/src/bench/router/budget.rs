@@ -33,6 +33,7 @@ impl Budget {
         Bound { contender: HALOD_STEER, measure: Measure::ConnsPerS, within: AtLeast(0.5), of: NFT_DNAT },
         Bound { contender: HALOD_STEER, measure: Measure::ReqsPerS, within: AtLeast(0.5), of: NFT_DNAT },
         Bound { contender: HALOD_STEER, measure: Measure::BulkGbitS, within: AtLeast(0.5), of: NFT_DNAT },
+        Bound { contender: HALOD_STEER, measure: Measure::P99, within: AtMost(2.0), of: NFT_DNAT },
         Bound { contender: HALOD_STEER, measure: Measure::LightP99, within: AtMost(2.0), of: NFT_DNAT },
     ]);
 
@@ -76,15 +77,15 @@ mod tests {
             let median = |name: &str, measure| match (name, measure) {
                 (HALOD_REWRITE, Measure::ReqsPerS) => of_rewrite,
                 (HAPROXY, Measure::ReqsPerS) => Some(40_000.0),
-                (HALOD_STEER, Measure::LightP99) => Some(p99),
-                (NFT_DNAT, Measure::LightP99) => Some(100.0),
+                (HALOD_STEER, Measure::P99) => Some(p99),
+                (NFT_DNAT, Measure::P99) => Some(100.0),
                 _ => None,
             };
             assert_eq!(Budget::SHORT.shortfall(median), wanted);
         };
         check(Some(20_000.0), 200.0, &[]);
         check(Some(16_000.0), 100.0, &["requests/s of halod-rewrite: 0.40 of haproxy's, at least 0.50"]);
-        check(Some(20_000.0), 201.0, &["light p99 of halod-steer: 2.01 of nft-dnat's, at most 2.00"]);
+        check(Some(20_000.0), 201.0, &["p99 us of halod-steer: 2.01 of nft-dnat's, at most 2.00"]);
         check(None, 100.0, &["requests/s of halod-rewrite: not measured, though haproxy's was"]);
     }
 }
